@@ -1,0 +1,112 @@
+"""The command line's entry: which command lives in which module. A module is imported when its command is called."""
+
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from types import FrameType
+from typing import Any, Final
+
+import click
+
+from tracking.errors import ProblemError
+
+# command: (module, attribute, one line of help). The help stands here so that `--help` imports no command.
+_COMMANDS: Final = {
+    "run": ("ctr_pipeline.cli.run", "run", "Preprocess, train, evaluate and track a model."),
+    "show": ("ctr_pipeline.cli.show", "show", "Tell what a run was made of and how well it did."),
+    "data": ("ctr_pipeline.cli.data", "data", "Pin, show, restore and compare data versions."),
+    "ui": ("ctr_pipeline.cli.ui", "ui", "Compare runs in the MLflow UI."),
+    "doctor": ("ctr_pipeline.cli.doctor", "doctor", "Find what crashes, kills and deletions have left."),
+    "sync": ("ctr_pipeline.cli.sync", "sync", "Send a run's outputs that the tracker does not have."),
+    "gc": ("ctr_pipeline.cli.gc", "gc", "Remove outputs and pinned data that no kept run names."),
+    "completion": ("ctr_pipeline.cli.completion", "completion", "Print the shell's completion script."),
+}
+INTERRUPTED: Final = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the commands' names, in the order of a working day."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import and return a command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; an unknown one is told the nearest."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib  # noqa: PLC0415 - only for a mistyped command
+
+            close = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise click.UsageError(error.message + hint, ctx) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
+    if value and not ctx.resilient_parsing:
+        click.echo(f"ctr-pipeline {metadata.version('ctr-pipeline')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:  # noqa: FBT001 - click passes options by keyword
+    """From raw impressions to an evaluated, tracked, reproducible click-through-rate model.
+
+    Every command takes --json: one JSON object on standard output, everything else on standard error. Exit codes:
+    0 done, 1 a job failed, 2 wrong usage or bad input, 130 interrupted.
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_exit_code(words))
+
+
+def _exit_code(words: list[str]) -> int:
+    try:
+        code: Any = cli.main(words, prog_name="ctr-pipeline", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except ProblemError as error:
+        if "--debug" in words:
+            raise
+        click.echo(f"error: {error}", err=True)
+        for note in getattr(error, "__notes__", ()):
+            click.echo(f"       {note}", err=True)
+        return error.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _interrupt(_: int, __: FrameType | None) -> None:
+    # A container's stop and a scheduler's kill end a run as Ctrl-C does: marked, and nothing half-written.
+    raise KeyboardInterrupt

@@ -1,0 +1,328 @@
+"""Settings: frozen, typed values that say what a run does; every key is documented here and in `docs/configuration.md`.
+
+A `Settings` is made by `ctr_pipeline.config_file.load_settings` from YAML, or by `Settings.from_json` inside a step.
+The part that decides the result (`Settings.identity`) goes into the recipe digest; where things are kept and how many
+threads run does not.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+_DURATION: Final = re.compile(r"(\d+)(us|ms|s|m|h|d)")
+_UNITS_US: Final = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+_CALLABLE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+DAY_US: Final = _UNITS_US["d"]
+HOUR_US: Final = _UNITS_US["h"]
+# Keys that say where and how a run happens, not what it computes.
+_CIRCUMSTANTIAL: Final = ("name", "tracking", "runtime")
+
+
+def duration_us(text: str) -> int:
+    """Return a duration such as `90s`, `12h` or `1d` in microseconds.
+
+    Raises:
+        ValueError: the text is no whole number followed by us, ms, s, m, h or d.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError("must be a whole number and a unit of us, ms, s, m, h, d, such as 1d or 90s")
+    return int(match[1]) * _UNITS_US[match[2]]
+
+
+def instant_us(text: str) -> int:
+    """Return an ISO 8601 date or time in microseconds since 1970 UTC; without a zone it is UTC.
+
+    Raises:
+        ValueError: the text is no ISO 8601 date or time.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError("must be an ISO 8601 date or time, such as 2026-03-01 or 2026-03-01T12:00:00Z") from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
+
+
+def _checked_duration(text: str) -> str:
+    duration_us(text)
+    return text
+
+
+def _checked_instant(text: str) -> str:
+    instant_us(text)
+    return text
+
+
+def _checked_callable(text: str) -> str:
+    if not _CALLABLE.fullmatch(text):
+        raise ValueError("must name a function as module:function, such as features.search:add_price_bands")
+    return text
+
+
+type Duration = Annotated[str, AfterValidator(_checked_duration)]
+type Instant = Annotated[str, AfterValidator(_checked_instant)]
+type FunctionName = Annotated[str, AfterValidator(_checked_callable)]
+type Rate = Annotated[float, Field(ge=0, le=1)]
+type PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A group of keys: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ContextColumn(Section):
+    """A column that is logged with the impression but chosen by the page, such as the position."""
+
+    kind: Literal["numeric", "native"] = Field("numeric", description="how the column is encoded")
+    pinned: float | int | str | None = Field(
+        None,
+        description="the value that every row gets when it is scored; null scores it as missing",
+    )
+
+
+class Columns(Section):
+    """The role of every column that the pipeline reads; a column without a role is kept but not used."""
+
+    label: str = Field("click", description="1 for a click, 0 for none")
+    time: str | None = Field(None, description="when the impression was shown")
+    time_format: Literal["auto", "iso", "s", "ms", "us", "yymmddhh"] = Field(
+        "auto",
+        description="how `time` is written: typed or ISO text (auto, iso), epochs in s, ms or us, or YYMMDDHH",
+    )
+    user: str | None = Field(None, description="whom the impression was shown to; intervals are clustered by it")
+    group: str | None = Field(None, description="request or query; grouped AUC ranks within it (else within a user)")
+    numeric: tuple[str, ...] = Field((), description="numbers, missing values kept")
+    categorical: tuple[str, ...] = Field((), description="categories of any number, encoded by target statistics")
+    native: tuple[str, ...] = Field((), description="categories of few values, handed to XGBoost as such")
+    context: Mapping[str, ContextColumn] = Field(
+        {}, description="columns trained on as logged, scored at a pinned value"
+    )
+    propensity: str | None = Field(None, description="the logging policy's probability; never a feature")
+    ids: tuple[str, ...] = Field((), description="identifiers that must never become features")
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that features are made of, in the order of the settings."""
+        return (*self.numeric, *self.categorical, *self.native, *self.context)
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """Every column with a role, the label first, without nulls."""
+        named = (self.label, self.time, self.user, self.group, self.propensity)
+        return (*(name for name in named if name is not None), *self.features, *self.ids)
+
+    @model_validator(mode="after")
+    def _roles_are_apart(self) -> Self:
+        if self.label in self.features:
+            raise ValueError(f"the label {self.label!r} is listed among the features; take it out of them")
+        # The user and the group may be features too: "this user clicks often" is what target statistics are for.
+        exclusive = (self.label, *self.features, *self.ids, *filter(None, (self.propensity,)))
+        twice = [name for name, count in Counter(exclusive).items() if count > 1]
+        if twice:
+            raise ValueError(f"column {twice[0]!r} is listed twice; give each column one role")
+        if self.time is not None and (self.time == self.label or self.time in self.features):
+            raise ValueError(f"the time column {self.time!r} is listed twice; features.time_parts makes features of it")
+        return self
+
+
+class DataSettings(Section):
+    """Where the impressions are and how to read them."""
+
+    uri: str = Field("sample:open_bandit", description="a file, a folder, a glob, or sample:NAME")
+    format: Literal["auto", "csv", "tsv", "parquet"] = Field("auto", description="auto goes by the files' names")
+    delimiter: str | None = Field(None, min_length=1, max_length=1, description="of text files; null is , or tab")
+    header: bool = Field(default=True, description="text files: whether the first line names the columns")
+    column_names: tuple[str, ...] = Field((), description="names for text files without a header")
+    columns: Columns = Field(Columns(), description="the columns' roles")
+
+
+class SplitSettings(Section):
+    """How rows are divided into train, validation and test."""
+
+    by: Literal["time", "user", "row", "files"] = Field(
+        "time", description="windows of time, hash of the user, hash of the whole row, or given files"
+    )
+    validation: Duration = Field("1d", description="by time: length of the window before the test window")
+    test: Duration = Field("1d", description="by time: length of the last window")
+    gap: Duration = Field("0s", description="by time: rows left out before each window, so that labels can mature")
+    end: Instant | None = Field(None, description="by time: end of the test window; null is the data's end")
+    short_log_rate: float = Field(
+        0.2,
+        gt=0,
+        lt=0.5,
+        description="by time, logs shorter than three days: each window's share of the log's time range",
+    )
+    validation_rate: Rate = Field(0.1, description="by user or row: share of the hash range")
+    test_rate: Rate = Field(0.2, description="by user or row: share of the hash range")
+    validation_files: tuple[str, ...] = Field((), description="by files: patterns of relative paths")
+    test_files: tuple[str, ...] = Field((), description="by files: patterns of relative paths")
+
+
+class StatisticsSettings(Section):
+    """Target statistics: the click rate and the count of each category, as known before the row."""
+
+    scheme: Literal["auto", "time", "kfold"] = Field(
+        "auto", description="time: from earlier periods; kfold: from the other folds; auto: time where there is one"
+    )
+    period: Duration = Field(
+        "1h", description="a row sees the periods before its own; 1d is 'earlier days', 1us is 'earlier rows'"
+    )
+    label_delay: Duration = Field("0s", description="how long a click takes to be known; such late periods are unseen")
+    folds: int = Field(5, ge=2, le=100, description="kfold: number of folds, by row hash")
+    smoothing: float = Field(20.0, gt=0, description="impressions that the prior rate is worth")
+    prior_rate: float = Field(0.01, gt=0, lt=1, description="rate before anything is known")
+    prior_weight: float = Field(100.0, gt=0, description="impressions that `prior_rate` is worth in the prior")
+
+
+class FeatureSettings(Section):
+    """What the preprocessing makes of the columns."""
+
+    statistics: StatisticsSettings = Field(StatisticsSettings(), description="of categorical columns and crosses")
+    crosses: tuple[tuple[str, ...], ...] = Field((), description="lists of categorical or native columns to combine")
+    time_parts: tuple[Literal["hour", "weekday"], ...] = Field((), description="features made of the time, in UTC")
+    clip: Mapping[str, tuple[float | None, float | None]] = Field({}, description="numeric column: [low, high]")
+    rare_impressions: int = Field(10, ge=1, description="a category seen less often in training counts as cold")
+    custom: FunctionName | None = Field(
+        None, description="module:function, an Arrow record batch in and one out, applied before everything else"
+    )
+
+
+class TrainSettings(Section):
+    """XGBoost's settings; the defaults need no tuning on click data."""
+
+    rounds: int = Field(600, ge=1, description="boosting rounds at most")
+    early_stopping_rounds: int | None = Field(40, ge=1, description="stop after so many rounds without gain")
+    learning_rate: float = Field(0.05, gt=0, le=1, description="shrinkage of each tree")
+    max_depth: int = Field(6, ge=1, le=24, description="of each tree")
+    min_child_weight: float = Field(5.0, ge=0, description="least sum of p(1-p) in a leaf")
+    gamma: float = Field(0.0, ge=0, description="least gain of a split")
+    reg_lambda: float = Field(5.0, ge=0, description="L2 penalty on leaf values")
+    reg_alpha: float = Field(0.0, ge=0, description="L1 penalty on leaf values")
+    subsample: float = Field(1.0, gt=0, le=1, description="share of rows per tree; below 1 the seed acts")
+    colsample_bytree: float = Field(1.0, gt=0, le=1, description="share of features per tree; below 1 the seed acts")
+    max_bin: int = Field(256, ge=2, le=65_535, description="histogram bins per feature")
+    click_weight: float = Field(1.0, gt=0, description="weight of a clicked row; other than 1 needs recalibration")
+    monotone: Mapping[str, Literal[-1, 0, 1]] = Field({}, description="feature: -1 falling, 1 rising")
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where XGBoost computes")
+
+
+class EvaluateSettings(Section):
+    """What is measured on the test split."""
+
+    replicates: int = Field(500, ge=100, le=10_000, description="bootstrap replicates at most")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="of every interval")
+    calibration_bins: int = Field(20, ge=2, le=1_000, description="equal-mass bins of the ECE")
+    lift_at: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.01, 0.05, 0.1, 0.2), description="shares of the rows, best scores first"
+    )
+    slices: tuple[str, ...] = Field((), description="columns whose values are evaluated apart")
+    slice_min_clicks: int = Field(5, ge=1, description="values with fewer clicks are listed as too few to tell")
+    metrics: Mapping[str, FunctionName] = Field({}, description="own metrics, name: module:function")
+
+
+class TrackingSettings(Section):
+    """Where runs are recorded; no part of a run's identity."""
+
+    uri: str | None = Field(None, description="MLflow tracking URI; null is a SQLite file in the home folder")
+    experiment: str = Field("ctr-pipeline", min_length=1, description="MLflow experiment")
+    model_name: str = Field("ctr-model", min_length=1, description="name of the logged model")
+
+
+class RuntimeSettings(Section):
+    """How a run uses the machine; no part of a run's identity."""
+
+    threads: int | None = Field(None, ge=1, description="threads of a step; null is the number of cores")
+    batch_rows: int = Field(262_144, ge=1, description="rows in memory at once while preprocessing, about")
+
+
+class Settings(Section):
+    """Everything that a run is told."""
+
+    name: str = Field("ctr", min_length=1, description="prefix of the runs' names")
+    seed: int = Field(7, ge=0, le=2**31 - 1, description="of everything that draws")
+    as_of: Instant | None = Field(None, description="the run's clock; null is the end of the data")
+    data: DataSettings = Field(DataSettings(), description="the impressions")
+    split: SplitSettings = Field(SplitSettings(), description="train, validation and test")
+    features: FeatureSettings = Field(FeatureSettings(), description="the preprocessing")
+    train: TrainSettings = Field(TrainSettings(), description="the model")
+    evaluate: EvaluateSettings = Field(EvaluateSettings(), description="the metrics")
+    tracking: TrackingSettings = Field(TrackingSettings(), description="the tracker")
+    runtime: RuntimeSettings = Field(RuntimeSettings(), description="the machine")
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read settings that `to_json` wrote.
+
+        Raises:
+            pydantic.ValidationError: a value has a wrong type or range, or a key is unknown.
+        """
+        return cls.model_validate_json(text, strict=True)
+
+    def to_json(self) -> str:
+        """Return all keys, defaults included, as JSON."""
+        return self.model_dump_json(indent=2)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return all keys, defaults included, as plain JSON values."""
+        values: dict[str, Any] = json.loads(self.model_dump_json())
+        return values
+
+    def identity(self) -> dict[str, Any]:
+        """Return the part that decides the result, as plain JSON values: all but names, places and threads."""
+        values = {key: value for key, value in self.resolved().items() if key not in _CIRCUMSTANTIAL}
+        values["data"] = {key: value for key, value in values["data"].items() if key != "uri"}
+        return values
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        columns, features = self.data.columns, self.features
+        if self.split.by == "user" and columns.user is None:
+            raise ValueError("split.by == 'user', must be one of time, row, files while data.columns.user is null")
+        if self.split.by == "time" and columns.time is None:
+            raise ValueError("split.by == 'time', must be one of user, row, files while data.columns.time is null")
+        if self.split.by == "files" and not self.split.test_files:
+            raise ValueError("split.test_files is empty, must name files while split.by == 'files'")
+        if columns.time is None and (features.time_parts or features.statistics.scheme == "time"):
+            raise ValueError("features need a time column while data.columns.time is null; name it, or use kfold")
+        _require_known("features.clip", features.clip, columns.numeric, "a numeric column")
+        crossable = (*columns.categorical, *columns.native)
+        for cross in features.crosses:
+            if len(set(cross)) != len(cross) or len(cross) < 2:  # noqa: PLR2004 - a cross has parts
+                raise ValueError(f"features.crosses has {list(cross)}, must be two or more different columns")
+            _require_known("features.crosses", cross, crossable, "a categorical or native column")
+        if self.split.validation_rate + self.split.test_rate >= 1:
+            raise ValueError("split.validation_rate + split.test_rate must be < 1, so that rows are left to train on")
+        return self
+
+
+def _require_known(key: str, names: Iterable[str], known: tuple[str, ...], what: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{key} names {name!r}, must be {what} of data.columns: {', '.join(known) or 'none'}")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return nested settings as dotted keys with short texts, as a tracker's parameters want them.
+
+    Lists become compact JSON; null stays `null`.
+    """
+    pairs = (_flat_items(f"{prefix}{key}", value) for key, value in values.items())
+    return dict(chain.from_iterable(pairs))
+
+
+def _flat_items(key: str, value: object) -> Iterable[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        return flatten(value, f"{key}.").items()
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return [(key, text)]

@@ -1,0 +1,1 @@
+"""What the impressions are: sources, versions, roles, splits."""

@@ -1,0 +1,177 @@
+"""Steps as processes of this machine, over job contract v1.
+
+A fork server imports xgboost and the rest once, while the caller does other things. Each step is a fork of it: a
+process of its own for a fraction of a second.
+"""
+
+import importlib
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing import connection, forkserver
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Final
+
+from ctr_pipeline.pipeline import StepSpec
+from ctr_pipeline.steps import job
+from tracking.errors import InputError, JobError
+
+PARTIAL_SUFFIX: Final = ".partial"
+LOG_SUFFIX: Final = ".log"
+_PRELOAD: Final = ("ctr_pipeline.steps.evaluate", "ctr_pipeline.steps.train", "ctr_pipeline.steps.preprocess")
+_POLL_S: Final = 0.1
+_GRACE_S: Final = 5.0
+_TAIL_LINES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgress:
+    """How far a running step is; `total` is None where it is unknown."""
+
+    step: str
+    doing: str
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepJob:
+    """One attempt at a step.
+
+    Attributes:
+        spec: the step.
+        settings: file of the resolved settings.
+        inputs: folder by channel.
+        output: folder to be filled; appears whole or not at all.
+        code_root: folder from which a team's own modules are imported, or None.
+    """
+
+    spec: StepSpec
+    settings: Path
+    inputs: Mapping[str, Path]
+    output: Path
+    code_root: Path | None
+
+    @property
+    def partial(self) -> Path:
+        """Folder that the step writes before its output appears."""
+        return self.output.with_name(self.output.name + PARTIAL_SUFFIX)
+
+    @property
+    def log(self) -> Path:
+        """File of the step's standard output and error."""
+        return self.output.with_name(self.output.name + LOG_SUFFIX)
+
+
+class LocalEngine:
+    """Runs steps on this machine, one process each."""
+
+    def __init__(self) -> None:
+        """Start the fork server; it imports while the caller goes on."""
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(_PRELOAD))
+        forkserver.ensure_running()
+
+    def run_step(self, attempt: StepJob, on_progress: Callable[[StepProgress], None]) -> job.StepRecord:
+        """Run a step to its end and move its output into place.
+
+        Args:
+            attempt: what to run.
+            on_progress: called now and then while it runs.
+
+        Raises:
+            InputError: the step refused its input.
+            JobError: the step failed, was killed, or crashed.
+            KeyboardInterrupt: the caller was interrupted; the step is ended and its half-written output removed.
+        """
+        shutil.rmtree(attempt.partial, ignore_errors=True)
+        attempt.partial.mkdir(parents=True)
+        process = self._context.Process(target=_child, args=(attempt,), daemon=False)
+        process.start()
+        try:
+            _watch(process, attempt, on_progress)
+        except BaseException:
+            _end(process)
+            shutil.rmtree(attempt.partial, ignore_errors=True)
+            raise
+        if process.exitcode != 0:
+            error = _failure(attempt, process.exitcode or 0)
+            shutil.rmtree(attempt.partial, ignore_errors=True)
+            raise error
+        attempt.partial.rename(attempt.output)
+        return job.read_step(attempt.output)
+
+
+def _watch(process: ForkServerProcess, attempt: StepJob, on_progress: Callable[[StepProgress], None]) -> None:
+    path = attempt.partial / job.PROGRESS_FILE
+    while not connection.wait([process.sentinel], timeout=_POLL_S):
+        try:
+            said = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        on_progress(StepProgress(attempt.spec.name, said["doing"], said["done"], said["total"]))
+    process.join()
+
+
+def _end(process: ForkServerProcess) -> None:
+    process.terminate()
+    process.join(_GRACE_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def _failure(attempt: StepJob, exit_code: int) -> JobError | InputError:
+    name = attempt.spec.name
+    failure = attempt.partial / job.FAILURE_FILE
+    said = failure.read_text(encoding="utf-8") if failure.exists() else ""
+    if exit_code == InputError.exit_code and said:
+        return InputError(said)
+    if exit_code < 0:
+        cause = f"was killed by {signal.Signals(-exit_code).name}"
+        hint = "; was the memory exhausted?" if exit_code == -signal.SIGKILL else ""
+        return JobError(f"step {name} {cause}{hint} Its log is {attempt.log}; nothing half-written was kept, run again")
+    tail = said or " | ".join(attempt.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:])
+    return JobError(f"step {name} failed with exit code {exit_code}: {tail}. Its log is {attempt.log}")
+
+
+def _child(attempt: StepJob) -> None:
+    """Run a step in the forked process."""
+    # Ctrl-C reaches the whole terminal group: the driver alone decides, and ends the step.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_driver()
+    _redirect_output(attempt.log)
+    if attempt.code_root is not None:
+        sys.path.insert(0, str(attempt.code_root))
+    module = importlib.import_module(attempt.spec.module)
+    arguments = ["--settings", str(attempt.settings), "--output", str(attempt.partial)]
+    for channel, folder in attempt.inputs.items():
+        arguments += ["--input", f"{channel}={folder}"]
+    sys.exit(job.main(module.NAME, module.run, arguments))
+
+
+def _die_with_driver() -> None:
+    """End this process when the driver is gone, also after kill -9: nobody is left to use what it computes."""
+    driver = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if driver is not None:
+            connection.wait([driver.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True, name="driver-watch").start()
+
+
+def _redirect_output(log: Path) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)

@@ -1,0 +1,1 @@
+"""Fitted preprocessing: raw rows to features, with statistics that respect time."""

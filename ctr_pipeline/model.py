@@ -1,0 +1,243 @@
+"""XGBoost: train from batches, predict raw margins, save, load."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import xgboost as xgb
+
+from ctr_pipeline.config import TrainSettings
+from ctr_pipeline.features.encoder import FeatureType, Matrix
+from tracking.errors import InputError
+
+type Batches = Callable[[], Iterable["LabelledBatch"]]
+
+TRAIN: Final = "train"
+VALIDATION: Final = "validation"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledBatch:
+    """Features of n rows, shape (n, number of features), and their labels 0 or 1, shape (n,)."""
+
+    matrix: Matrix
+    labels: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What a model is trained on.
+
+    Attributes:
+        train: yields the training batches, each time it is called.
+        validation: the same for validation; None or empty turns early stopping off.
+        feature_names: of the matrix's columns.
+        feature_types: "q" for numbers, "c" for category codes.
+        n_rows: of the training batches.
+        n_clicks: of the training batches.
+    """
+
+    train: Batches
+    validation: Batches | None
+    feature_names: tuple[str, ...]
+    feature_types: tuple[FeatureType, ...]
+    n_rows: int
+    n_clicks: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A booster cut at its best round.
+
+    Attributes:
+        booster: the trees that predict.
+        best_round: number of trees kept.
+        curves: logloss by round, for train and, where there is one, validation.
+        parameters: what XGBoost was told, resolved.
+    """
+
+    booster: xgb.Booster
+    best_round: int
+    curves: Mapping[str, tuple[float, ...]]
+    parameters: Mapping[str, Any]
+
+
+def train_model(
+    data: TrainingData,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    threads: int,
+    on_round: Callable[[int], None] = lambda _: None,
+) -> TrainedModel:
+    """Train a booster by histogram; the same inputs give the same bytes for any number of threads.
+
+    Args:
+        data: batches of features; they are read once for the bins and once for the values, never held as a whole.
+        settings: XGBoost's settings.
+        seed: acts where `subsample` or `colsample_bytree` is below 1.
+        threads: XGBoost's threads.
+        on_round: called with the number of rounds done, for progress.
+
+    Raises:
+        InputError: there is no click or nothing but clicks to train on, or a monotone feature is unknown.
+    """
+    if not 0 < data.n_clicks < data.n_rows:
+        raise InputError(
+            f"the training rows have {data.n_clicks} clicks in {data.n_rows} rows, must have clicks and non-clicks; "
+            "lengthen the training window or mend the label"
+        )
+    parameters = _parameters(data, settings, seed, threads)
+    train = _quantile_matrix(data.train, data, settings.max_bin, threads, ref=None)
+    watched = [(train, TRAIN)]
+    if data.validation is not None:
+        watched.append((_quantile_matrix(data.validation, data, settings.max_bin, threads, ref=train), VALIDATION))
+    curves: dict[str, dict[str, list[float]]] = {}
+    stops = settings.early_stopping_rounds is not None and data.validation is not None
+    booster = xgb.train(
+        parameters,
+        train,
+        num_boost_round=settings.rounds,
+        evals=watched,
+        evals_result=curves,
+        verbose_eval=False,
+        callbacks=[_Rounds(on_round)],
+        early_stopping_rounds=settings.early_stopping_rounds if stops else None,
+    )
+    best_round = booster.best_iteration + 1 if stops else booster.num_boosted_rounds()
+    return TrainedModel(
+        booster=booster[:best_round],
+        best_round=best_round,
+        curves={name: tuple(curve["logloss"]) for name, curve in curves.items()},
+        parameters={key: value for key, value in parameters.items() if key != "nthread"},
+    )
+
+
+def predict_margins(booster: xgb.Booster, matrix: Matrix) -> npt.NDArray[np.float32]:
+    """Return raw margins (log odds), shape (n,)."""
+    if not len(matrix):
+        return np.empty(0, dtype=np.float32)
+    # A DMatrix rather than inplace_predict: category codes need their feature types.
+    types = booster.feature_types
+    data = xgb.DMatrix(matrix, feature_names=booster.feature_names, feature_types=types, enable_categorical=True)
+    margins: npt.NDArray[np.float32] = booster.predict(data, output_margin=True)
+    return margins
+
+
+def click_probabilities(margins: npt.NDArray[np.float32], click_weight: float) -> npt.NDArray[np.float64]:
+    """Return probabilities of a click, shape (n,), with the training weight of clicks taken back exactly.
+
+    With odds `o` learnt from clicks weighted by `w`, the odds in the log are `o / w` (Elkan 2001, theorem 2).
+    """
+    odds: npt.NDArray[np.float64] = np.exp(margins.astype(np.float64)) / click_weight
+    return odds / (1.0 + odds)
+
+
+def save_booster(booster: xgb.Booster, path: Path) -> None:
+    """Write a booster as UBJSON."""
+    booster.save_model(path)
+
+
+def load_booster(path: Path, threads: int | None = None) -> xgb.Booster:
+    """Read a booster that `save_booster` wrote.
+
+    Raises:
+        InputError: the file is no XGBoost model.
+    """
+    try:
+        booster = xgb.Booster(model_file=path)
+    except xgb.core.XGBoostError as error:
+        raise InputError(f"{path} is no XGBoost model file ({str(error).splitlines()[0]}); train again") from error
+    if threads is not None:
+        booster.set_param({"nthread": threads})
+    return booster
+
+
+def importances(booster: xgb.Booster) -> dict[str, dict[str, float]]:
+    """Return by feature its mean `gain`, `total_gain`, `weight` (number of splits) and `cover`; 0 where unused."""
+    scores = {kind: booster.get_score(importance_type=kind) for kind in ("gain", "total_gain", "weight", "cover")}
+    names = booster.feature_names or []
+    # get_score gives lists for linear boosters alone; ours are trees.
+    return {name: {kind: float(np.sum(found.get(name, 0.0))) for kind, found in scores.items()} for name in names}
+
+
+def _parameters(data: TrainingData, settings: TrainSettings, seed: int, threads: int) -> dict[str, Any]:
+    weighted = data.n_clicks * settings.click_weight
+    parameters: dict[str, Any] = {
+        "objective": "binary:logistic",
+        "eval_metric": "logloss",
+        "tree_method": "hist",
+        "device": settings.device,
+        "learning_rate": settings.learning_rate,
+        "max_depth": settings.max_depth,
+        "min_child_weight": settings.min_child_weight,
+        "gamma": settings.gamma,
+        "reg_lambda": settings.reg_lambda,
+        "reg_alpha": settings.reg_alpha,
+        "subsample": settings.subsample,
+        "colsample_bytree": settings.colsample_bytree,
+        "max_bin": settings.max_bin,
+        "scale_pos_weight": settings.click_weight,
+        # Stated, not estimated: how XGBoost estimates it has changed between versions.
+        "base_score": weighted / (weighted + data.n_rows - data.n_clicks),
+        "seed": seed,
+        "seed_per_iteration": True,
+        "nthread": threads,
+    }
+    if settings.monotone:
+        parameters["monotone_constraints"] = _monotone(settings.monotone, data.feature_names)
+    return parameters
+
+
+def _monotone(constraints: Mapping[str, int], feature_names: tuple[str, ...]) -> dict[str, int]:
+    for name in constraints:
+        if name not in feature_names:
+            raise InputError(f"train.monotone names {name!r}, must be a feature: {', '.join(feature_names)}")
+    return dict(constraints)
+
+
+def _quantile_matrix(
+    batches: Batches, data: TrainingData, max_bin: int, threads: int, ref: xgb.QuantileDMatrix | None
+) -> xgb.QuantileDMatrix:
+    return xgb.QuantileDMatrix(
+        _BatchIterator(batches, data), ref=ref, max_bin=max_bin, nthread=threads, enable_categorical=True
+    )
+
+
+class _BatchIterator(xgb.DataIter):
+    """Hands our batches to XGBoost, as often as it asks for them."""
+
+    def __init__(self, batches: Batches, data: TrainingData) -> None:
+        super().__init__()
+        self._batches = batches
+        self._data = data
+        self._running: Iterator[LabelledBatch] = iter(())
+
+    def next(self, input_data: Callable[..., None]) -> bool:
+        batch = next(self._running, None)
+        if batch is None:
+            return False
+        input_data(
+            data=batch.matrix,
+            label=batch.labels,
+            feature_names=list(self._data.feature_names),
+            feature_types=list(self._data.feature_types),
+        )
+        return True
+
+    def reset(self) -> None:
+        self._running = iter(self._batches())
+
+
+class _Rounds(xgb.callback.TrainingCallback):
+    """Tells how many rounds are done."""
+
+    def __init__(self, on_round: Callable[[int], None]) -> None:
+        self._on_round = on_round
+
+    def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        self._on_round(epoch + 1)
+        return False

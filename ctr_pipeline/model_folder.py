@@ -1,0 +1,112 @@
+"""What a model folder holds beside the model: a signature, an example, pinned packages, and rows to check it with.
+
+`tracking.mlflow_models` makes a logged model of these files without running anything.
+"""
+
+import json
+import platform
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ctr_pipeline.config import Columns, Settings
+from ctr_pipeline.data.hashing import hash_text, type_name
+from ctr_pipeline.predictor import Predictor
+from tracking.errors import InputError
+
+SIGNATURE_FILE: Final = "signature.json"
+EXAMPLE_FILE: Final = "input_example.json"
+REQUIREMENTS_FILE: Final = "requirements.txt"
+PYTHON_FILE: Final = ".python-version"
+CHECK_FILE: Final = "check.parquet"
+CHECK_ROWS: Final = 100
+EXAMPLE_ROWS: Final = 5
+PROBABILITY: Final = "@probability"
+MARGIN: Final = "@margin"
+# What `Predictor` imports; mlflow and pandas are the pyfunc wrapper's.
+_PACKAGES: Final = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "xgboost")
+_MLFLOW_TYPES: Final = {"text": "string", "integer": "long", "real": "double", "boolean": "boolean", "time": "datetime"}
+
+
+def write_serving_files(folder: Path, test_rows: Path, settings: Settings) -> None:
+    """Complete a model folder from the first raw rows of the test split.
+
+    Args:
+        folder: a model folder that `Predictor.load` reads.
+        test_rows: Parquet of raw rows.
+        settings: the run's settings.
+    """
+    predictor = Predictor.load(folder)
+    rows = _first_rows(test_rows, CHECK_ROWS)
+    # A custom function may read any column; otherwise only those that are needed, so that no user id is kept in vain.
+    needed = [name for name in rows.schema.names if _is_needed(name, predictor)]
+    rows = rows.select(needed)
+    _write_json(folder / SIGNATURE_FILE, _signature(rows.schema, settings.data.columns))
+    _write_json(folder / EXAMPLE_FILE, list(_example(rows.slice(0, EXAMPLE_ROWS), settings.data.columns)))
+    (folder / REQUIREMENTS_FILE).write_text("".join(f"{line}\n" for line in _requirements()), encoding="utf-8")
+    (folder / PYTHON_FILE).write_text(platform.python_version(), encoding="utf-8")
+    scores = predictor.score(rows)
+    check = rows.append_column(MARGIN, pa.array(scores.margins))
+    check = check.append_column(PROBABILITY, pa.array(scores.probabilities))
+    pq.write_table(check, folder / CHECK_FILE, compression="zstd")
+
+
+def check_model(folder: Path) -> None:
+    """Score the kept rows again and compare the margins to the bit.
+
+    Raises:
+        InputError: the model scores differently from when it was made.
+    """
+    check = pq.read_table(folder / CHECK_FILE)
+    rows = check.drop_columns([MARGIN, PROBABILITY])
+    scores = Predictor.load(folder).score(rows)
+    wrong = int((scores.margins != check.column(MARGIN).to_numpy()).sum())
+    if wrong:
+        raise InputError(
+            f"{folder}: {wrong} of {check.num_rows} check rows score differently from when the model was made; "
+            "score it with the packages that its requirements.txt pins"
+        )
+
+
+def _first_rows(path: Path, n_rows: int) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return pa.Table.from_batches([next(file.iter_batches(n_rows))]).slice(0, n_rows)
+
+
+def _is_needed(name: str, predictor: Predictor) -> bool:
+    settings = predictor.settings
+    if name.startswith("@") or name == settings.data.columns.label:
+        return False
+    return settings.features.custom is not None or name in predictor.input_columns
+
+
+def _signature(schema: pa.Schema, columns: Columns) -> dict[str, Any]:
+    optional = {*columns.features}
+    inputs = [
+        {"name": name, "type": _MLFLOW_TYPES.get(type_name(kind), "string"), "required": name not in optional}
+        for name, kind in zip(schema.names, schema.types, strict=True)
+    ]
+    return {"inputs": inputs, "outputs": [{"name": "probability", "type": "double"}]}
+
+
+def _example(rows: pa.Table, columns: Columns) -> Iterable[dict[str, Any]]:
+    for row in rows.to_pylist():
+        yield {name: _shown(name, value, columns) for name, value in row.items()}
+
+
+def _shown(name: str, value: object, columns: Columns) -> object:
+    if name in {columns.user, columns.group} and value is not None:
+        return f"{hash_text(str(value)):016x}"
+    return value if isinstance(value, str | int | float | bool) or value is None else str(value)
+
+
+def _requirements() -> Iterable[str]:
+    return (f"{name}=={metadata.version(name)}" for name in _PACKAGES)
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")

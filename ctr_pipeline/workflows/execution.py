@@ -1,0 +1,248 @@
+"""An execution on disk: everything that a run computed and is to be logged, whether or not a tracker was there.
+
+``HOME/runs/EXECUTION_ID/`` holds `execution.json`, the resolved settings, the recipe, the snapshot and one folder
+per step. It is written first; the tracker hears of it after, and again from `ctr-pipeline sync` where it was away.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Self
+
+import psutil
+
+from ctr_pipeline.engines.local import LOG_SUFFIX, PARTIAL_SUFFIX
+from tracking.aside import replace_whole
+from tracking.errors import InputError
+from tracking.records import RunStatus
+
+FORMAT: Final = 1
+RECORD_FILE: Final = "execution.json"
+LOGGED_FILE: Final = "logged.json"
+SETTINGS_FILE: Final = "settings.json"
+RECIPE_FILE: Final = "recipe.json"
+PROVENANCE_FOLDER: Final = "provenance"
+RUNS_FOLDER: Final = "runs"
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """One attempt at a step; times in milliseconds since 1970 UTC."""
+
+    name: str
+    status: RunStatus
+    started_ms: int
+    ended_ms: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The attempt's id within its execution."""
+        return f"{self.name}@{self.started_ms}"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process of a machine, told from a later one with the same number by when it began."""
+
+    host: str
+    pid: int
+    began: float
+
+    @classmethod
+    def current(cls) -> Self:
+        """Return this process."""
+        return cls(os.uname().nodename, os.getpid(), psutil.Process().create_time())
+
+    def is_alive(self) -> bool:
+        """Return whether the process still runs; one of another machine is taken to."""
+        if self.host != os.uname().nodename:
+            return True
+        try:
+            return psutil.Process(self.pid).create_time() == self.began
+        except psutil.NoSuchProcess:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A run of the pipeline: what happened, told by its driver.
+
+    Attributes:
+        execution_id: our own id, there before any tracker was asked.
+        name: of the run.
+        experiment: of the run.
+        tracking_uri: where it is to be logged, without credentials.
+        started_ms: milliseconds since 1970 UTC.
+        process: the driver.
+        status: of the whole.
+        tags: of all its runs: commit, data version, who, where.
+        ended_ms: milliseconds since 1970 UTC, None while it runs.
+        failure: in one line, why it failed.
+        steps: in the order they were started.
+    """
+
+    execution_id: str
+    name: str
+    experiment: str
+    tracking_uri: str
+    started_ms: int
+    process: Process
+    tags: Mapping[str, str] = field(default_factory=dict)
+    status: RunStatus = RunStatus.RUNNING
+    ended_ms: int | None = None
+    failure: str | None = None
+    steps: tuple[StepState, ...] = field(default=())
+
+    @property
+    def was_left(self) -> bool:
+        """Whether it says that it runs while its driver is gone: killed, or the machine went down."""
+        return self.status is RunStatus.RUNNING and not self.process.is_alive()
+
+    def with_step(self, state: StepState) -> "Execution":
+        """Return the execution with a step's state added, or put in place of the same attempt's."""
+        others = tuple(step for step in self.steps if step.key != state.key)
+        return replace(self, steps=(*others, state))
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """How far an execution is logged, told by the recorder.
+
+    Attributes:
+        run_id: the tracker's id of the parent run, once there is one.
+        step_run_ids: by the attempt's key, the tracker's id of its run.
+        model_id: the tracker's id of the logged model, once there is one.
+        complete: whether the tracker has all of it.
+    """
+
+    run_id: str | None = None
+    step_run_ids: Mapping[str, str] = field(default_factory=dict)
+    model_id: str | None = None
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFolder:
+    """Where an execution lies on disk."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """The resolved settings."""
+        return self.path / SETTINGS_FILE
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe."""
+        return self.path / RECIPE_FILE
+
+    @property
+    def provenance(self) -> Path:
+        """Folder of the source snapshot, the lock and the patch."""
+        return self.path / PROVENANCE_FOLDER
+
+    def step(self, name: str) -> Path:
+        """Folder of a step's output."""
+        return self.path / name
+
+    def leftovers(self) -> Iterator[Path]:
+        """Yield half-written step folders."""
+        yield from sorted(self.path.glob(f"*{PARTIAL_SUFFIX}"))
+
+    def logs(self) -> Iterator[Path]:
+        """Yield the steps' log files."""
+        yield from sorted(self.path.glob(f"*{LOG_SUFFIX}"))
+
+    def load(self) -> Execution:
+        """Read the execution's record.
+
+        Raises:
+            InputError: there is none, or a newer version wrote it.
+        """
+        path = self.path / RECORD_FILE
+        try:
+            values = json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise InputError(f"{self.path} holds no {RECORD_FILE}, must be an execution's folder") from error
+        if values["format"] != FORMAT:
+            raise InputError(f"{path}: format == {values['format']}, must be {FORMAT}; update ctr-pipeline to read it")
+        return _execution(values)
+
+    def save(self, execution: Execution) -> None:
+        """Write the execution's record, whole or not at all; only the driver does."""
+        _write(self.path / RECORD_FILE, execution)
+
+    def load_logged(self) -> Logged:
+        """Read how far the execution is logged."""
+        path = self.path / LOGGED_FILE
+        if not path.exists():
+            return Logged()
+        values = json.loads(path.read_bytes())
+        return Logged(**{key: value for key, value in values.items() if key != "format"})
+
+    def save_logged(self, logged: Logged) -> None:
+        """Write how far the execution is logged, whole or not at all; only a recorder does."""
+        _write(self.path / LOGGED_FILE, logged)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder of everything that is kept on this machine: `.ctr` beside the code, or what `CTR_HOME` names."""
+
+    path: Path
+
+    @classmethod
+    def find(cls, root: Path) -> Self:
+        """Return the home of a project."""
+        return cls(Path(os.environ["CTR_HOME"]).resolve() if os.environ.get("CTR_HOME") else root / ".ctr")
+
+    @property
+    def tracking_uri(self) -> str:
+        """The local MLflow database."""
+        return f"sqlite:///{self.path / 'mlflow.db'}"
+
+    @property
+    def store(self) -> Path:
+        """Folder of the content-addressed store."""
+        return self.path / "store"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what may be deleted at any time."""
+        return self.path / "cache"
+
+    def execution(self, execution_id: str) -> ExecutionFolder:
+        """Return an execution's folder, which need not exist."""
+        return ExecutionFolder(self.path / RUNS_FOLDER / execution_id)
+
+    def executions(self) -> Iterator[ExecutionFolder]:
+        """Yield the folders of all executions, oldest first."""
+        for path in sorted((self.path / RUNS_FOLDER).glob(f"*/{RECORD_FILE}")):
+            yield ExecutionFolder(path.parent)
+
+    def find_execution(self, wanted: str) -> ExecutionFolder:
+        """Return the execution with this id, or this tracker's run id.
+
+        Raises:
+            InputError: there is none on this machine.
+        """
+        for folder in self.executions():
+            logged = folder.load_logged()
+            if wanted in {folder.path.name, logged.run_id, *logged.step_run_ids.values()}:
+                return folder
+        raise InputError(f"run {wanted!r} has no outputs in {self.path / RUNS_FOLDER}; run this where it was started")
+
+
+def _write(path: Path, value: Execution | Logged) -> None:
+    replace_whole(path, json.dumps({"format": FORMAT, **asdict(value)}, indent=1, sort_keys=True).encode())
+
+
+def _execution(values: Mapping[str, Any]) -> Execution:
+    fields = {key: value for key, value in values.items() if key != "format"}
+    fields["status"] = RunStatus(fields["status"])
+    fields["process"] = Process(**fields["process"])
+    fields["steps"] = tuple(StepState(**{**step, "status": RunStatus(step["status"])}) for step in fields["steps"])
+    return Execution(**fields)

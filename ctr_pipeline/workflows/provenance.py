@@ -1,0 +1,188 @@
+"""What a run is made of, looked up before it starts: source, environment, data; the recipe that states it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ctr_pipeline.config_file import LoadedSettings
+from ctr_pipeline.data.manifest import DatasetManifest
+from ctr_pipeline.data.splits import utc_text
+from tracking.code import CodeFile, SourceTree, code_digest, code_files, git_state
+from tracking.environment import Environment, capture_environment
+from tracking.git import GitState
+from tracking.grade import Evidence, Grade, grade
+from tracking.recipe import Circumstances, Identity
+from tracking.secrets import SecretScanner, redact, redact_url, redact_values
+from tracking.snapshot import SourceSnapshot, take_snapshot
+
+PACKAGES: Final = ("ctr_pipeline", "tracking")
+PATCH_FILE: Final = "uncommitted.patch"
+LOCK_FILE: Final = "uv.lock"
+SNAPSHOT_RECORD: Final = "snapshot.json"
+# Data that no step's result depends on but through the data version.
+_NOT_CODE: Final = ("ctr_pipeline/data/samples",)
+_MUST_BE_LOCKED: Final = ("xgboost", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a run's code and libraries come from.
+
+    Attributes:
+        tree: the source tree around the folder that the run was started in.
+        snapshot: its files, archived.
+        code: the files that steps can import.
+        code_digest: over their contents.
+        environment: machine and libraries.
+    """
+
+    tree: SourceTree
+    snapshot: SourceSnapshot
+    code: tuple[CodeFile, ...]
+    code_digest: str
+    environment: Environment
+
+    @property
+    def git(self) -> GitState | None:
+        """What git knows of the tree."""
+        return self.snapshot.git
+
+    @property
+    def code_version(self) -> str:
+        """The commit, with a mark where the tree differed from it; without git the code digest."""
+        if self.git is None or self.git.commit is None:
+            return f"code-{self.code_digest[:12]}"
+        return self.git.commit + ("-dirty" if self.git.dirty else "")
+
+    @property
+    def grade(self) -> Grade:
+        """How sure the run can be redone; its data are always pinned."""
+        git, lock, left_out = self.git, self.environment.lock, self.snapshot.left_out
+        evidence = Evidence(
+            snapshot_kept=True,
+            installed=self.tree.root is None,
+            git_note=self.snapshot.note,
+            commit=git.commit if git else None,
+            uncommitted=tuple(sorted({*git.changed, *self._new_source(git)})) if git and git.dirty else (),
+            left_out=tuple(file.path for file in left_out if file.sha256 is not None or file.blob is not None),
+            unknown=tuple(file.path for file in left_out if file.sha256 is None and file.blob is None),
+            locked=lock is not None,
+            drift=lock.drift if lock else (),
+            data_pinned=True,
+        )
+        return grade(evidence)
+
+    def _new_source(self, git: GitState) -> set[str]:
+        kept = {file.path for file in self.snapshot.files if file.part == "tree"}
+        return kept.intersection(git.untracked)
+
+
+def find_tree(start: Path) -> SourceTree:
+    """Return the source tree around a folder, the product's own packages included."""
+    return SourceTree.find(start, PACKAGES)
+
+
+def capture(tree: SourceTree, loaded: LoadedSettings, argv: Sequence[str], into: Path, cache: Path) -> Provenance:
+    """Look at code and environment, and write the snapshot, the lock and the patch into a folder.
+
+    Args:
+        tree: the source tree.
+        loaded: the settings; a custom function or metric makes the tree's own modules part of the code.
+        argv: the command's arguments.
+        into: folder that receives the files.
+        cache: folder of what may be deleted at any time.
+
+    Raises:
+        SecretFoundError: a file that would be kept holds a secret.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    settings = loaded.settings
+    own = settings.features.custom is not None or bool(settings.evaluate.metrics)
+    code = code_files(PACKAGES, project=tree.root if own else None, leave_out=_NOT_CODE)
+    state = git_state(tree)
+    scanner = SecretScanner(cache / "secret-scan.json")
+    snapshot = take_snapshot(tree, into, state=state, code=code, scanner=scanner)
+    environment = capture_environment(tree.root or Path.cwd(), argv=argv, must_be_locked=_MUST_BE_LOCKED)
+    if state is not None and state.patch:
+        (into / PATCH_FILE).write_bytes(state.patch)
+    if environment.lock is not None:
+        (into / LOCK_FILE).write_bytes(environment.lock.path.read_bytes())
+    return Provenance(tree, snapshot, code, code_digest(code), environment)
+
+
+def identity_of(loaded: LoadedSettings, provenance: Provenance, manifest: DatasetManifest) -> Identity:
+    """Return what decides about the results."""
+    settings, time_range = loaded.settings, manifest.time_range
+    end_of_data = utc_text(time_range.end_us) if time_range is not None else None
+    return Identity(
+        code_digest=provenance.code_digest,
+        data_digest=manifest.digest,
+        settings=settings.identity(),
+        lock_digest=provenance.environment.lock_digest,
+        python_version=provenance.environment.python_version,
+        seed=settings.seed,
+        as_of=settings.as_of or end_of_data,
+    )
+
+
+def circumstances_of(
+    loaded: LoadedSettings, provenance: Provenance, manifest: DatasetManifest, pinned_uri: str, started_utc: str
+) -> Circumstances:
+    """Return what surrounds the run."""
+    environment, git = provenance.environment, provenance.git
+    time_range = manifest.time_range
+    return Circumstances(
+        commit=git.commit if git else None,
+        branch=git.branch if git else None,
+        remote=git.remote if git else None,
+        pushed=git.pushed if git else False,
+        dirty=git.dirty if git else False,
+        submodules={module.path: module.commit for module in git.submodules} if git else {},
+        snapshot_digest=provenance.snapshot.digest,
+        argv=redact(environment.argv),
+        host=environment.host,
+        cpu=environment.cpu,
+        n_cores=environment.n_cores,
+        gpus=environment.gpus,
+        platform=environment.platform,
+        timezone=environment.timezone,
+        variables=environment.variables,
+        config_variables=redact_values(loaded.environment),
+        packages={package.name: package.version for package in environment.packages},
+        lock_path=_lock_path(provenance),
+        data_uri=redact_url(loaded.settings.data.uri),
+        file_digests={file.path: file.sha256 for file in manifest.files},
+        pinned_uri=pinned_uri,
+        time_range=(utc_text(time_range.start_us), utc_text(time_range.end_us)) if time_range else (),
+        user=environment.user,
+        started_utc=started_utc,
+    )
+
+
+def run_tags(provenance: Provenance, manifest: DatasetManifest, recipe_digest: str) -> Mapping[str, str]:
+    """Return the tags of all of an execution's runs, in the names that trackers' pages know."""
+    git = provenance.git
+    tags = {
+        "data_version": manifest.data_version,
+        "code_version": provenance.code_version,
+        "code_digest": provenance.code_digest,
+        "recipe_digest": recipe_digest,
+        "recipe_grade": str(provenance.grade.letter),
+        "mlflow.user": provenance.environment.user,
+        "mlflow.source.name": "ctr-pipeline",
+        "mlflow.source.type": "LOCAL",
+        "host": provenance.environment.host,
+    }
+    if git is not None and git.commit is not None:
+        tags |= {"mlflow.source.git.commit": git.commit, "git.dirty": str(git.dirty).lower()}
+        tags |= {"mlflow.source.git.branch": git.branch} if git.branch else {}
+        tags |= {"mlflow.source.git.repoURL": git.remote} if git.remote else {}
+    return tags
+
+
+def _lock_path(provenance: Provenance) -> str | None:
+    lock, root = provenance.environment.lock, provenance.tree.root
+    if lock is None:
+        return None
+    return lock.path.relative_to(root).as_posix() if root and lock.path.is_relative_to(root) else lock.path.name

@@ -1,0 +1,135 @@
+"""From an execution on disk to the tracker: a parent run, a run per step, everything that they emitted.
+
+Each method may be called again after it failed half-way: ids are written down as soon as they are known, and the
+tracker takes the same items twice without harm. `sync` is that, for a whole execution.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from ctr_pipeline.config import flatten
+from ctr_pipeline.steps.job import ITEMS_FILE, STEP_FILE
+from ctr_pipeline.workflows.execution import Execution, ExecutionFolder, StepState
+from tracking.items import read_items
+from tracking.records import Artifact, DatasetInput, Item, Param, RunStatus
+from tracking.tracker import Tracker
+
+EXECUTION_TAG: Final = "ctr.execution_id"
+STEP_TAG: Final = "ctr.step"
+FAILURE_TAG: Final = "ctr.failure"
+_LONGEST_FAILURE: Final = 5_000
+
+
+class Recorder:
+    """Logs one execution."""
+
+    def __init__(self, tracker: Tracker, folder: ExecutionFolder) -> None:
+        """Take up an execution where it stands."""
+        self._tracker = tracker
+        self._folder = folder
+        self._logged = folder.load_logged()
+
+    def begin(self, execution: Execution) -> str:
+        """Create the parent run, unless it is there, and log what was known before the run; return the run's id."""
+        if self._logged.run_id is None:
+            run_id = self._tracker.create_run(
+                experiment=execution.experiment,
+                name=execution.name,
+                start_ms=execution.started_ms,
+                tags={EXECUTION_TAG: execution.execution_id, **execution.tags},
+            )
+            self._logged = replace(self._logged, run_id=run_id)
+            self._folder.save_logged(self._logged)
+        self._tracker.log(
+            self.run_id, self._identity_items(), folder=self._folder.path, timestamp_ms=execution.started_ms
+        )
+        return self.run_id
+
+    @property
+    def run_id(self) -> str:
+        """The parent run's id; `begin` comes first."""
+        return str(self._logged.run_id)
+
+    def begin_step(self, execution: Execution, state: StepState) -> None:
+        """Create the run of one attempt at a step, unless it is there."""
+        if state.key in self._logged.step_run_ids:
+            return
+        run_id = self._tracker.create_run(
+            experiment=execution.experiment,
+            name=f"{execution.name}/{state.name}",
+            start_ms=state.started_ms,
+            tags={EXECUTION_TAG: execution.execution_id, STEP_TAG: state.name, **execution.tags},
+            parent_run_id=self.run_id,
+        )
+        ids = {**self._logged.step_run_ids, state.key: run_id}
+        self._logged = replace(self._logged, step_run_ids=ids)
+        self._folder.save_logged(self._logged)
+
+    def end_step(self, execution: Execution, state: StepState) -> None:
+        """Log what a step emitted, to its own run and, where it says so, to the parent; then end its run."""
+        run_id = self._logged.step_run_ids[state.key]
+        ended_ms = int(state.ended_ms or state.started_ms)
+        if state.status is RunStatus.FINISHED:
+            self._log_step(execution, state, run_id, ended_ms)
+        self._tracker.finish(run_id, state.status, ended_ms)
+
+    def end(self, execution: Execution) -> None:
+        """Log the finished recipe and end the parent run."""
+        ended_ms = int(execution.ended_ms or execution.started_ms)
+        if execution.failure is not None:
+            self._tracker.set_tags(self.run_id, {FAILURE_TAG: execution.failure[:_LONGEST_FAILURE]})
+        recipe = [Artifact(self._folder.recipe.name)] if self._folder.recipe.exists() else []
+        self._tracker.log(self.run_id, recipe, folder=self._folder.path, timestamp_ms=ended_ms)
+        self._tracker.finish(self.run_id, execution.status, ended_ms)
+        self._logged = replace(self._logged, complete=True)
+        self._folder.save_logged(self._logged)
+
+    def _log_step(self, execution: Execution, state: StepState, run_id: str, ended_ms: int) -> None:
+        output = self._folder.step(state.name)
+        items = read_items(output / ITEMS_FILE)
+        shared = [item for item in items if item.scope == "run"]
+        model_id = self._logged.model_id
+        made = self._tracker.log(self.run_id, shared, folder=output, timestamp_ms=ended_ms, model_id=model_id).model_id
+        if made != model_id:
+            self._logged = replace(self._logged, model_id=made)
+            self._folder.save_logged(self._logged)
+        own = [*items, *self._read_before(execution, state, items), Artifact(STEP_FILE)]
+        self._tracker.log(run_id, own, folder=output, timestamp_ms=ended_ms, model_id=made)
+
+    def _read_before(self, execution: Execution, state: StepState, items: Iterable[Item]) -> Iterator[DatasetInput]:
+        """Yield the data versions that reached a step through earlier ones: every step's run names its data."""
+        known = {item.name for item in items if isinstance(item, DatasetInput)}
+        for earlier in execution.steps:
+            if earlier.status is RunStatus.FINISHED and earlier.name != state.name:
+                for item in read_items(self._folder.step(earlier.name) / ITEMS_FILE):
+                    if isinstance(item, DatasetInput) and item.name not in known:
+                        known.add(item.name)
+                        yield item
+
+    def _identity_items(self) -> Iterator[Item]:
+        settings = json.loads(self._folder.settings.read_bytes())
+        for key, value in flatten(settings).items():
+            yield Param(key, value)
+        yield Artifact(self._folder.settings.name)
+        for path in sorted(self._folder.provenance.iterdir()):
+            yield Artifact(f"{self._folder.provenance.name}/{path.name}", self._folder.provenance.name)
+
+
+def sync(tracker: Tracker, folder: ExecutionFolder) -> str:
+    """Send an execution to the tracker, whole; what is there already stays as it is.
+
+    Returns:
+        The parent run's id.
+    """
+    execution = folder.load()
+    recorder = Recorder(tracker, folder)
+    recorder.begin(execution)
+    for state in execution.steps:
+        recorder.begin_step(execution, state)
+        if state.status is not RunStatus.RUNNING:
+            recorder.end_step(execution, state)
+    if execution.status is not RunStatus.RUNNING:
+        recorder.end(execution)
+    return recorder.run_id

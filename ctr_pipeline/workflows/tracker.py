@@ -1,0 +1,40 @@
+"""Opening the tracker that the settings name."""
+
+import importlib.util
+from pathlib import Path
+
+from ctr_pipeline.workflows.execution import Home
+from ctr_pipeline.workflows.provenance import PACKAGES
+from tracking.errors import InputError
+from tracking.secrets import redact_url
+from tracking.tracker import Tracker
+
+
+def open_tracker(uri: str, home: Home) -> Tracker:
+    """Return the tracker at an MLflow tracking URI.
+
+    Raises:
+        TrackingError: it cannot be reached.
+    """
+    # MLflow takes seconds to import: only those who log pay for it, and on their own thread.
+    from tracking.mlflow_tracker import MlflowTracker  # noqa: PLC0415 - see above
+
+    sources = [_package_folder(name) for name in PACKAGES]
+    return MlflowTracker(uri, sources=sources, templates=home.cache)
+
+
+def shown_uri(uri: str) -> str:
+    """Return a tracking URI as it may be shown: without credentials."""
+    return redact_url(uri)
+
+
+def local_artifacts(home: Home) -> Path:
+    """Return the folder of the local tracker's artifacts."""
+    return home.path / "artifacts"
+
+
+def _package_folder(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(f"package {name!r} is in no folder; install ctr-pipeline unzipped")
+    return Path(next(iter(spec.submodule_search_locations)))

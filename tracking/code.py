@@ -1,0 +1,176 @@
+"""Which code a run is made of: the tree it was started in, the files its steps can import, their digest."""
+
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from tracking.canonical import canonical_json, sha256_file, sha256_hex
+from tracking.errors import InputError
+from tracking.git import GitState, find_root, read_state
+
+# Untracked files with these endings (or names) are source, up to this size in bytes.
+SOURCE_SUFFIXES = frozenset(
+    {".py", ".pyi", ".toml", ".yaml", ".yml", ".json", ".cfg", ".ini", ".txt", ".md", ".sh", ".sql", ".lock"}
+)
+SOURCE_NAMES = frozenset({"Dockerfile", "Makefile"})
+SOURCE_FILE_LIMIT = 1_000_000
+# Outside git no list of files exists, so a walk makes it; it ends here rather than read a whole disk.
+WALK_LIMIT = 20_000
+
+_PROJECT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", "uv.lock")
+_NEVER_SOURCE = frozenset({"__pycache__", "node_modules", "mlruns", "mlartifacts"})
+_NOT_IMPORTED = frozenset({"tests", "test"})
+_NOT_IMPORTED_AT_TOP = frozenset({"docs", "doc", "benchmarks", "build", "dist"})
+_LEFTOVERS = (".pyc", ".pyo", "~", ".swp", ".orig", ".rej")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTree:
+    """The folder that holds a run's source, and the import packages whose files belong to it.
+
+    Attributes:
+        root: The root folder; None for installed packages alone.
+        is_git: Whether git knows the tree; `note` says in words why not.
+        packages: Import names whose files are kept too: under `site/` where they lie outside the tree.
+    """
+
+    root: Path | None
+    is_git: bool
+    note: str = ""
+    packages: tuple[str, ...] = ()
+
+    @classmethod
+    def find(cls, start: Path, packages: Sequence[str] = ()) -> "SourceTree":
+        """The tree around a folder: its git working tree, else the nearest folder with a project file, else itself.
+
+        Raises:
+            InputError: `start` is no folder.
+        """
+        if not start.is_dir():
+            raise InputError(f"source tree {start} is not a folder: give the project's folder.")
+        root, note = find_root(start)
+        if root is not None:
+            return cls(root, is_git=True, packages=tuple(packages))
+        start = start.resolve()
+        root = next((folder for folder in (start, *start.parents) if _is_project(folder)), start)
+        return cls(root, is_git=False, note=note, packages=tuple(packages))
+
+    @classmethod
+    def of_package(cls, packages: Sequence[str]) -> "SourceTree":
+        """No tree: the installed packages' own files are the source."""
+        return cls(None, is_git=False, note="the code was installed as a package", packages=tuple(packages))
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFile:
+    """A file that steps can import or read from a package.
+
+    `module_path` is relative to the folder on Python's path (`ctr_pipeline/model.py`), so it does not depend on
+    where the code lies.
+    """
+
+    module_path: str
+    path: Path
+    sha256: str
+
+
+def git_state(tree: SourceTree) -> GitState | None:
+    """What git knows of a tree; None where git does not know it.
+
+    Raises:
+        GitError: a git command failed.
+    """
+    return read_state(tree.root, is_source=is_source) if tree.root is not None and tree.is_git else None
+
+
+def is_source(path: str, size: int) -> bool:
+    """Whether an untracked file counts as source: by its ending or name, its size and the folders it lies in."""
+    pure = PurePosixPath(path)
+    return (
+        size <= SOURCE_FILE_LIMIT
+        and (pure.suffix.lower() in SOURCE_SUFFIXES or pure.name in SOURCE_NAMES)
+        and not is_noise(path)
+    )
+
+
+def is_noise(path: str) -> bool:
+    """Whether a path lies in a folder that never holds source: caches, run stores, `.ctr`."""
+    return any(part in _NEVER_SOURCE or part == ".ctr" for part in PurePosixPath(path).parts[:-1])
+
+
+def is_pruned(folder: Path) -> bool:
+    """Whether a folder is passed over: hidden, a cache, package metadata or a virtual environment."""
+    return (
+        folder.name.startswith(".")
+        or folder.name in _NEVER_SOURCE
+        or folder.name.endswith(".egg-info")
+        or (folder / "pyvenv.cfg").exists()
+    )
+
+
+def code_files(
+    packages: Sequence[str], *, project: Path | None = None, leave_out: Sequence[str] = ()
+) -> tuple[CodeFile, ...]:
+    """Every file that steps can import, sorted by module path.
+
+    Args:
+        packages: Import names: all their files count, data files too.
+        project: Where a custom module is configured, its project's root: every `.py` outside tests, docs,
+            benchmarks, build output, hidden folders and virtual environments counts. Whether git ignores it does
+            not matter: it can be imported all the same.
+        leave_out: Module paths (files or folders) that no result depends on, such as bundled samples.
+
+    Raises:
+        InputError: a package that cannot be found.
+    """
+    found: dict[str, Path] = {}
+    for name in packages:
+        found |= _package_files(name)
+    if project is not None:
+        taken = {file.resolve() for file in found.values()}
+        own = (file for file in _modules(project) if file.resolve() not in taken)
+        found |= {f"project:{file.relative_to(project).as_posix()}": file for file in own}
+    kept = sorted((path, file) for path, file in found.items() if not _is_below(path, leave_out))
+    return tuple(CodeFile(path, file, sha256_file(file)) for path, file in kept)
+
+
+def code_digest(files: Iterable[CodeFile]) -> str:
+    """The sha256 (hex) over the files' module paths and contents, sorted: equal wherever the code is installed."""
+    return sha256_hex(canonical_json(sorted((file.module_path, file.sha256) for file in files)))
+
+
+def walk(root: Path) -> Iterator[str]:
+    """The regular files and links below a folder, by relative path, hidden folders and caches left out; sorted."""
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not is_pruned(Path(folder, name)))
+        relative = Path(folder).relative_to(root)
+        yield from ((relative / name).as_posix() for name in sorted(names))
+
+
+def _package_files(name: str) -> dict[str, Path]:
+    spec = importlib.util.find_spec(name)
+    place = name.replace(".", "/")
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        package = Path(location).resolve()
+        if package.is_dir():
+            return {f"{place}/{path}": package / path for path in walk(package) if not path.endswith(_LEFTOVERS)}
+    if spec and spec.origin and Path(spec.origin).is_file():
+        return {f"{place}{Path(spec.origin).suffix}": Path(spec.origin).resolve()}
+    raise InputError(f"package {name} is in no folder on Python's path: install it (unzipped), or correct its name.")
+
+
+def _modules(project: Path) -> Iterator[Path]:
+    for folder, subfolders, names in os.walk(project):
+        skipped = _NOT_IMPORTED | _NOT_IMPORTED_AT_TOP if Path(folder) == project else _NOT_IMPORTED
+        subfolders[:] = [name for name in subfolders if name not in skipped and not is_pruned(Path(folder, name))]
+        yield from (Path(folder, name) for name in names if name.endswith(".py"))
+
+
+def _is_project(folder: Path) -> bool:
+    return any((folder / mark).is_file() for mark in _PROJECT_MARKS)
+
+
+def _is_below(path: str, prefixes: Sequence[str]) -> bool:
+    return any(path == prefix or path.startswith(f"{prefix}/") for prefix in prefixes)

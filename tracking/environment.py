@@ -1,0 +1,211 @@
+"""The machine and the libraries a run was made with.
+
+What decides about results is small: the Python version and the versions of the libraries, as the lock file fixes
+them. Everything else is recorded, so that a difference can be named, and never digested.
+"""
+
+import getpass
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracking.canonical import canonical_json, sha256_hex
+from tracking.secrets import redact
+
+LOCK_NAME = "uv.lock"
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+# Variables that can change a result or its spelling.
+CHANCE_VARIABLES = (
+    "PYTHONHASHSEED",
+    "TZ",
+    "LANG",
+    "LC_ALL",
+    "LC_NUMERIC",
+    "NPY_DISABLE_CPU_FEATURES",
+    "CUDA_VISIBLE_DEVICES",
+    "PYTHONPATH",
+)
+
+_LOCKED_PACKAGE = re.compile(r'^\[\[package\]\]\nname = "([^"]+)"\nversion = "([^"]+)"', re.MULTILINE)
+
+_METADATA_FOLDER = re.compile(r"(?P<name>[^-]+)(?:-(?P<version>[^-]+))?(?:-py[\d.]+)?\.(?:dist|egg)-info$")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """An installed distribution; the name is normalised (`scikit-learn`)."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock file and how far the installed packages agree with it.
+
+    Attributes:
+        path: The lock file.
+        sha256: Of its content.
+        drift: Each installed package whose version it does not have, in words; empty when all agree.
+    """
+
+    path: Path
+    sha256: str
+    drift: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What a run was made with.
+
+    Attributes:
+        python_version: Such as "3.12.1".
+        implementation: Such as "CPython".
+        platform: The operating system, its release and the machine's architecture.
+        cpu: The processor's model.
+        n_cores: Processor cores that this process may use.
+        gpus: The GPUs' models; empty without one.
+        host: The machine's name.
+        user: Who runs it.
+        timezone: The time zone's name in force.
+        variables: Those of `THREAD_VARIABLES` and `CHANCE_VARIABLES` that are set.
+        argv: The command's arguments, secrets redacted.
+        packages: Installed distributions, sorted by name.
+        lock: The nearest lock file; None without one.
+    """
+
+    python_version: str
+    implementation: str
+    platform: str
+    cpu: str
+    n_cores: int
+    gpus: tuple[str, ...]
+    host: str
+    user: str
+    timezone: str
+    variables: Mapping[str, str]
+    argv: tuple[str, ...]
+    packages: tuple[Package, ...]
+    lock: Lock | None
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a lock file fixes the installed versions, all of them."""
+        return self.lock is not None and not self.lock.drift
+
+    @property
+    def lock_digest(self) -> str:
+        """What the libraries are, as 64 hexadecimal digits: part of a run's identity.
+
+        The lock file's own digest where the installed packages agree with it, so that an environment rebuilt from
+        it has the same. Where some differ, they count too; without a lock file all installed packages do.
+        """
+        if self.lock is None:
+            return sha256_hex(canonical_json([[package.name, package.version] for package in self.packages]))
+        return sha256_hex(canonical_json([self.lock.sha256, self.lock.drift])) if self.lock.drift else self.lock.sha256
+
+
+def capture_environment(root: Path, *, argv: Sequence[str], must_be_locked: Sequence[str] = ()) -> Environment:
+    """Look at this process's machine and libraries.
+
+    Args:
+        root: The source tree's root: the lock file is looked for here and above.
+        argv: The command's arguments.
+        must_be_locked: Distributions whose absence from the lock file counts as drift. Others may be missing from
+            it: a virtual environment also holds tools.
+    """
+    packages = installed_packages()
+    return Environment(
+        python_version=platform.python_version(),
+        implementation=platform.python_implementation(),
+        platform=f"{platform.system()} {platform.release()} {platform.machine()}",
+        cpu=_cpu_model(Path("/proc/cpuinfo")),
+        n_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        gpus=_gpu_models(Path("/proc/driver/nvidia/gpus")),
+        host=platform.node(),
+        user=_user(),
+        timezone="/".join(time.tzname),
+        variables={name: os.environ[name] for name in (*THREAD_VARIABLES, *CHANCE_VARIABLES) if name in os.environ},
+        argv=redact(argv),
+        packages=packages,
+        lock=find_lock(root, packages, must_be_locked=must_be_locked),
+    )
+
+
+def installed_packages(path: Sequence[str] | None = None) -> tuple[Package, ...]:
+    """The distributions on Python's path, sorted by name; of two with one name the first, which is imported.
+
+    The names of their metadata folders tell name and version; parsing the metadata would cost ten times as much.
+    """
+    found: dict[str, str] = {}
+    for entry in sys.path if path is None else path:
+        folder = Path(entry)
+        for child in sorted(folder.glob("*-info")) if folder.is_dir() else ():
+            if match := _METADATA_FOLDER.match(child.name):
+                found.setdefault(normalised(match["name"]), match["version"] or _written_version(child))
+    return tuple(Package(name, version) for name, version in sorted(found.items()))
+
+
+def find_lock(root: Path, packages: Sequence[Package], *, must_be_locked: Sequence[str] = ()) -> Lock | None:
+    """The nearest `uv.lock` at or above a folder, compared with the installed packages."""
+    for folder in (root, *root.parents):
+        path = folder / LOCK_NAME
+        if path.is_file():
+            content = path.read_bytes()
+            return Lock(path, sha256_hex(content), _drift(content.decode(errors="replace"), packages, must_be_locked))
+    return None
+
+
+def normalised(name: str) -> str:
+    """A distribution's name in the packaging index's spelling."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _drift(lock: str, packages: Sequence[Package], must_be_locked: Sequence[str]) -> tuple[str, ...]:
+    locked: dict[str, set[str]] = {}
+    for name, version in _LOCKED_PACKAGE.findall(lock.replace("\r\n", "\n")):
+        locked.setdefault(name, set()).add(version)
+    needed = {normalised(name) for name in must_be_locked}
+    return tuple(
+        f"{package.name} {package.version} ({LOCK_NAME}: {', '.join(sorted(locked.get(package.name, {'none'})))})"
+        for package in packages
+        if (package.name in locked or package.name in needed) and package.version not in locked.get(package.name, ())
+    )
+
+
+def _written_version(folder: Path) -> str:
+    return importlib.metadata.Distribution.at(folder).metadata["Version"] or "unknown"
+
+
+def _cpu_model(cpuinfo: Path) -> str:
+    try:
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match[1].strip() if match else platform.processor() or platform.machine()
+
+
+def _gpu_models(gpus: Path) -> tuple[str, ...]:
+    found = sorted(gpus.glob("*/information"))
+    texts = (file.read_text(encoding="utf-8", errors="replace") for file in found)
+    return tuple(match[1].strip() for text in texts if (match := re.search(r"^Model:\s*(.+)$", text, re.MULTILINE)))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user number without a name
+        return f"uid {os.getuid()}"
