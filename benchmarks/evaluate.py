@@ -1,7 +1,7 @@
 """Time our clustered bootstrap against a plain loop over scikit-learn's metrics, interleaved in one run.
 
-Ours gives all metrics of the scorecard, grouped AUC and recalibrated entropy among them; the loop gives logloss, AUC and
-average precision, with the replicate's weights as `sample_weight`, which is faster than copying the drawn rows. Each
+Ours gives all metrics of the scorecard, grouped AUC and recalibrated entropy among them; the loop gives logloss, AUC
+and average precision, with weights as `sample_weight`, which is faster than copying the drawn rows. Each
 round times all of ours, sorting and fitting included, and some replicates of the loop, whose time per replicate is
 scaled up. At the smallest size the loop runs in full, with other draws than ours, and the intervals are compared; with
 the same draws the replicates themselves must agree.
@@ -65,8 +65,8 @@ def timed_ratio(n_rows: int, rounds: int) -> None:
     ratios = [loop / own for loop, own in zip(loops, ours, strict=True)]
     print(
         f"{n_rows:>9} rows, {n_users} users, {n_replicates} replicates: ours {statistics.median(ours):.2f} s for "
-        f"{len(MetricChoice().names)} metrics, loop {statistics.median(loops):.1f} s for {len(METRICS)} (scaled up from "
-        f"{n_looped} replicates), ratio {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
+        f"{len(MetricChoice().names)} metrics, loop {statistics.median(loops):.1f} s for {len(METRICS)} (scaled up "
+        f"from {n_looped} replicates), ratio {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
     )
 
 

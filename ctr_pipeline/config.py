@@ -227,6 +227,7 @@ class EvaluateSettings(Section):
         (0.01, 0.05, 0.1, 0.2), description="shares of the rows, best scores first"
     )
     slices: tuple[str, ...] = Field((), description="columns whose values are evaluated apart")
+    slice_min_rows: int = Field(100, ge=1, description="values with fewer rows are listed as too few to tell")
     slice_min_clicks: int = Field(5, ge=1, description="values with fewer clicks are listed as too few to tell")
     metrics: Mapping[str, FunctionName] = Field({}, description="own metrics, name: module:function")
 

@@ -29,7 +29,14 @@ PROBABILITY: Final = "@probability"
 MARGIN: Final = "@margin"
 # What `Predictor` imports; mlflow and pandas are the pyfunc wrapper's.
 _PACKAGES: Final = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "xgboost")
-_MLFLOW_TYPES: Final = {"text": "string", "integer": "long", "real": "double", "boolean": "boolean", "time": "datetime"}
+_MLFLOW_TYPES: Final = {
+    "null": "string",
+    "text": "string",
+    "integer": "long",
+    "real": "double",
+    "boolean": "boolean",
+    "time": "datetime",
+}
 
 
 def write_serving_files(folder: Path, test_rows: Path, settings: Settings) -> None:
@@ -42,10 +49,8 @@ def write_serving_files(folder: Path, test_rows: Path, settings: Settings) -> No
     """
     predictor = Predictor.load(folder)
     rows = _first_rows(test_rows, CHECK_ROWS)
-    # A custom function may read any column; otherwise only those that are needed, so that no user id is kept in vain.
-    needed = [name for name in rows.schema.names if _is_needed(name, predictor)]
-    rows = rows.select(needed)
-    _write_json(folder / SIGNATURE_FILE, _signature(rows.schema, settings.data.columns))
+    rows = rows.select(predictor.input_schema.names)
+    _write_json(folder / SIGNATURE_FILE, _signature(predictor.input_schema))
     _write_json(folder / EXAMPLE_FILE, list(_example(rows.slice(0, EXAMPLE_ROWS), settings.data.columns)))
     (folder / REQUIREMENTS_FILE).write_text("".join(f"{line}\n" for line in _requirements()), encoding="utf-8")
     (folder / PYTHON_FILE).write_text(platform.python_version(), encoding="utf-8")
@@ -77,20 +82,17 @@ def _first_rows(path: Path, n_rows: int) -> pa.Table:
         return pa.Table.from_batches([next(file.iter_batches(n_rows))]).slice(0, n_rows)
 
 
-def _is_needed(name: str, predictor: Predictor) -> bool:
-    settings = predictor.settings
-    if name.startswith("@") or name == settings.data.columns.label:
-        return False
-    return settings.features.custom is not None or name in predictor.input_columns
-
-
-def _signature(schema: pa.Schema, columns: Columns) -> dict[str, Any]:
-    optional = {*columns.features}
-    inputs = [
-        {"name": name, "type": _MLFLOW_TYPES.get(type_name(kind), "string"), "required": name not in optional}
-        for name, kind in zip(schema.names, schema.types, strict=True)
+def _signature(inputs: pa.Schema) -> dict[str, Any]:
+    # pandas makes reals of whole numbers with gaps, so a whole number that may be missing is announced as one.
+    columns = [
+        {
+            "name": field.name,
+            "type": "double" if field.nullable and field.type == pa.int64() else _MLFLOW_TYPES[type_name(field.type)],
+            "required": not field.nullable,
+        }
+        for field in inputs
     ]
-    return {"inputs": inputs, "outputs": [{"name": "probability", "type": "double"}]}
+    return {"inputs": columns, "outputs": [{"name": "probability", "type": "double"}]}
 
 
 def _example(rows: pa.Table, columns: Columns) -> Iterable[dict[str, Any]]:

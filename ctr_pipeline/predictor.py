@@ -11,6 +11,7 @@ import pyarrow as pa
 import xgboost as xgb
 
 from ctr_pipeline.config import Settings
+from ctr_pipeline.data.hashing import type_name
 from ctr_pipeline.data.rows import Rows
 from ctr_pipeline.features.custom import apply_custom
 from ctr_pipeline.features.encoder import Encoder
@@ -26,6 +27,15 @@ BOOSTER_FILE: Final = "booster.ubj"
 HEADER_FILE: Final = "model.json"
 SETTINGS_FILE: Final = "settings.json"
 ENCODER_FOLDER: Final = "encoder"
+_ARROW_TYPES: Final = {
+    "null": pa.null(),
+    "boolean": pa.bool_(),
+    "integer": pa.int64(),
+    "real": pa.float64(),
+    "time": pa.timestamp("us", tz="UTC"),
+    "text": pa.string(),
+    "bytes": pa.binary(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +61,13 @@ class Predictor:
         settings: the run's settings; the columns' roles, the custom function and the click weight act.
         encoder: the fitted preprocessing.
         booster: the trees.
+        input_schema: the raw columns that a row needs, with their types; nullable ones may be missing.
     """
 
     settings: Settings
     encoder: Encoder
     booster: xgb.Booster
+    input_schema: pa.Schema
 
     @classmethod
     def load(cls, folder: Path, threads: int | None = None) -> Self:
@@ -69,17 +81,11 @@ class Predictor:
             settings=Settings.from_json((folder / SETTINGS_FILE).read_bytes()),
             encoder=load_encoder(folder / ENCODER_FOLDER),
             booster=load_booster(folder / BOOSTER_FILE, threads),
+            input_schema=pa.schema([_field(item) for item in header["inputs"]]),
         )
         if encoder_digest(predictor.encoder) != header["encoder_digest"]:
             raise InputError(f"{folder}: the encoder is not the one that was trained with; restore the model folder")
         return predictor
-
-    @property
-    def input_columns(self) -> tuple[str, ...]:
-        """The raw columns that a row needs, unless a custom function makes them."""
-        columns = self.settings.data.columns
-        time = (columns.time,) if columns.time is not None and self.settings.features.time_parts else ()
-        return (*time, *columns.features)
 
     def predict(
         self, rows: pa.Table | pa.RecordBatch, context: ContextMode = "pinned"
@@ -87,7 +93,7 @@ class Predictor:
         """Return the probability of a click for each raw row, shape (n,).
 
         Args:
-            rows: raw rows with at least `input_columns`; context columns may be missing where they are pinned.
+            rows: raw rows with the columns of `input_schema`; context columns may be missing where they are pinned.
             context: "pinned" scores as in service, "logged" with the context columns as they were logged.
         """
         return self.score(rows, context).probabilities
@@ -104,6 +110,26 @@ class Predictor:
         margins = predict_margins(self.booster, encoded.matrix)
         probabilities = click_probabilities(margins, self.settings.train.click_weight)
         return Scores(margins, probabilities, encoded.cold)
+
+
+def describe_inputs(logged: pa.Schema, settings: Settings) -> list[dict[str, Any]]:
+    """Return the raw columns that a model of these settings needs, as `model.json` holds them.
+
+    Without a custom function, which may read any column, only those that features are made of: no user id is asked for
+    in vain.
+
+    Args:
+        logged: the columns of the log, with their types.
+        settings: the run's settings.
+    """
+    columns, features = settings.data.columns, settings.features
+    timed = {columns.time} if features.time_parts else set()
+    wanted = set(logged.names) - {columns.label} if features.custom is not None else {*columns.features, *timed}
+    return [
+        {"name": name, "type": type_name(kind), "nullable": name not in timed}
+        for name, kind in zip(logged.names, logged.types, strict=True)
+        if name in wanted and not name.startswith("@")
+    ]
 
 
 def prepare(rows: pa.Table | pa.RecordBatch, settings: Settings) -> pa.Table | pa.RecordBatch:
@@ -126,6 +152,10 @@ def read_header(folder: Path) -> dict[str, Any]:
     if header["format"] != FORMAT:
         raise InputError(f"{path}: format == {header['format']}, must be {FORMAT}; update ctr-pipeline to read it")
     return header
+
+
+def _field(item: dict[str, Any]) -> pa.Field:
+    return pa.field(item["name"], _ARROW_TYPES[item["type"]], nullable=item["nullable"])
 
 
 def model_digest(booster_digest: str, encoder_digest_: str) -> str:

@@ -18,14 +18,18 @@ from types import MappingProxyType
 from tracking.errors import InputError
 
 
-def canonical_json(value: object) -> bytes:
+def canonical_json(value: object, *, name: str = "value") -> bytes:
     """The canonical spelling of a JSON-able value (mappings, lists, tuples, text, numbers, booleans, None).
+
+    Args:
+        value: The value.
+        name: What the value is called in an error's message.
 
     Raises:
         InputError: naming the place, for NaN, infinities, keys that are no text, text that is no Unicode, and
             values of any other type.
     """
-    plain = _plain(value, "value")
+    plain = _plain(value, name)
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 

@@ -54,7 +54,7 @@ class SourceTree:
         if root is not None:
             return cls(root, is_git=True, packages=tuple(packages))
         start = start.resolve()
-        root = next((folder for folder in (start, *start.parents) if _is_project(folder)), start)
+        root = next((folder for folder in (start, *start.parents) if is_project(folder)), start)
         return cls(root, is_git=False, note=note, packages=tuple(packages))
 
     @classmethod
@@ -168,7 +168,8 @@ def _modules(project: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names if name.endswith(".py"))
 
 
-def _is_project(folder: Path) -> bool:
+def is_project(folder: Path) -> bool:
+    """Whether a file in the folder marks it as a Python project's root."""
     return any((folder / mark).is_file() for mark in _PROJECT_MARKS)
 
 

@@ -103,7 +103,7 @@ class _Repository:
 
     def counts_as_source(self, path: str) -> bool:
         file = self.root / path
-        return file.is_file() and not file.is_symlink() and self.is_source(path, file.stat().st_size)
+        return os.path.lexists(file) and self.is_source(path, file.lstat().st_size)
 
 
 @dataclass(frozen=True, slots=True)

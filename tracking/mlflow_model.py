@@ -18,7 +18,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 _PACKAGE = "ctr_pipeline"
 
 
-class ClickModel(PythonModel):  # type: ignore[misc, unused-ignore]
+class ClickModel(PythonModel):
     """Scores raw impressions with the predictor that the model carries."""
 
     def load_context(self, context: PythonModelContext) -> None:

@@ -182,8 +182,8 @@ def check_prefix(prefix: str) -> None:
     Raises:
         InputError: naming it and the rule.
     """
-    folder, _, rest = prefix.rpartition("/")
-    if folder:
+    folder, slash, rest = prefix.rpartition("/")
+    if slash:
         check_key(folder)
     if rest:
         check_key(rest)

@@ -44,7 +44,7 @@ class Identity:
     @property
     def settings_digest(self) -> str:
         """The sha256 (hex) of the settings' canonical JSON."""
-        return sha256_hex(canonical_json(self.settings))
+        return sha256_hex(canonical_json(self.settings, name="settings"))
 
     def to_record(self) -> dict[str, Any]:
         """The identity as JSON-able values, the settings' digest among them."""

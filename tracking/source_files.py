@@ -167,7 +167,7 @@ def _looked_at(candidate: Candidate) -> tuple[int, str]:
 def _untracked_problem(candidate: Candidate, size: int, left: int) -> str:
     if candidate.file.name.startswith(".env"):
         return WITHHELD
-    if candidate.file.is_symlink() or not is_source(candidate.path, size):
+    if not is_source(candidate.path, size):
         return "untracked, and no source file of at most 1 MB"
     return "" if size <= left else "untracked source files exceed their limit in all"
 

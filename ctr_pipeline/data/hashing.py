@@ -93,7 +93,10 @@ def hash_words(words: U64, *, lane: Lane, tag: int) -> U64:
 
 def hash_text(text: str, *, lane: Lane = 0) -> int:
     """Hash one text; the scalar twin of `hash_array` for names and salts."""
-    return int(hash_array(pa.array([text], type=pa.string()), lane=lane)[0])
+    content = text.encode()
+    # Not pa.array: from Python values it imports pandas, which costs a third of a second.
+    offsets = pa.py_buffer(np.array([0, len(content)], dtype=np.int32))
+    return int(hash_array(pa.StringArray.from_buffers(1, offsets, pa.py_buffer(content)), lane=lane)[0])
 
 
 def hash_array(array: pa.Array | pa.ChunkedArray, *, lane: Lane = 0) -> U64:

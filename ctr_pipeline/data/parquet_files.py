@@ -8,7 +8,6 @@ import pyarrow.parquet as pq
 from ctr_pipeline.data.hashing import type_name
 from ctr_pipeline.data.listing import SourceFile
 from ctr_pipeline.data.reading import Digest, hash_file, reading_errors
-from tracking.errors import InputError
 
 
 def parquet_schema(file: SourceFile) -> pa.Schema:
@@ -37,7 +36,7 @@ def read_parquet(
     """
     hash_file(file, digest)
     n_rows = 0
-    text = [field.name for field in parquet_schema(file) if _is_text(field.type)]
+    text = [field.name for field in parquet_schema(file) if type_name(field.type) == "text"]
     with (
         reading_errors(file, lambda: n_rows),
         pa.OSFile(str(file.location)) as raw,
@@ -46,10 +45,3 @@ def read_parquet(
         for batch in parquet.iter_batches(batch_rows, columns=list(columns)):
             n_rows += batch.num_rows
             yield batch
-
-
-def _is_text(arrow_type: pa.DataType) -> bool:
-    try:
-        return type_name(arrow_type) == "text"
-    except InputError:  # a type that the source refuses by name
-        return False

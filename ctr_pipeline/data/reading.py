@@ -177,6 +177,5 @@ class HashingStream:
         self.closed = True
 
     def drain(self) -> None:
-        """Read the bytes that the parser left."""
-        while self.read(_CHUNK_BYTES):
-            pass
+        """Hash the bytes that the parser left, usually none."""
+        self._digest.update(self._stream.read())

@@ -182,7 +182,7 @@ def _parsed_numbers(name: str, array: pa.Array) -> pa.Array:
         return texts.cast(pa.float64())
     except pa.ArrowInvalid as error:
         raise InputError(
-            f"column {name!r} has {_first_unparsable(texts)!r}, must be a number; mend it or make the column categorical"
+            f"column {name!r} has {_first_unparsable(texts)!r}, must be a number; mend it or make it categorical"
         ) from error
 
 

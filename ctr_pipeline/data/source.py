@@ -193,11 +193,9 @@ def _canonical(file: SourceFile, batch: pa.RecordBatch, schema: pa.Schema) -> pa
 def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     if array.type == wanted:
         return array
-    if not pa.types.is_dictionary(array.type):
-        return _as_time(array) if wanted == TIME else array.cast(wanted)
-    if not pa.types.is_dictionary(wanted):
-        return _cast(array.dictionary_decode(), wanted)
-    return pa.DictionaryArray.from_arrays(array.indices.cast(pa.int32()), array.dictionary.cast(pa.string()))
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return _as_time(array) if wanted == TIME else array.cast(wanted)
 
 
 def _as_time(array: pa.Array) -> pa.Array:

@@ -14,7 +14,7 @@ import pyarrow.csv as pacsv
 
 from ctr_pipeline.data.formats import DataFormat
 from ctr_pipeline.data.listing import SourceFile
-from ctr_pipeline.data.reading import Digest, HashingStream, changed_while_read, reading_errors
+from ctr_pipeline.data.reading import Digest, HashingStream, reading_errors
 from tracking.errors import InputError
 
 # Larger than any sane row, small enough for the parser's memory; a row must fit one block.
@@ -94,9 +94,9 @@ def _open(
     fmt: DataFormat,
     columns: Sequence[str],
     refuse: _Refuse,
-) -> Iterator[pa.RecordBatch]:
+) -> pacsv.CSVStreamingReader:
     compression = file.format.compression
-    reader = pacsv.open_csv(
+    return pacsv.open_csv(
         pa.CompressedInputStream(raw, compression) if compression else raw,
         read_options=pacsv.ReadOptions(
             block_size=_BLOCK_BYTES, use_threads=False, column_names=None if fmt.header else names
@@ -111,9 +111,6 @@ def _open(
             strings_can_be_null=True,
         ),
     )
-    if set(reader.schema.types) - {pa.string()}:  # a header that changed since it was looked at
-        raise changed_while_read(file)
-    yield from reader
 
 
 def _broken(file: SourceFile, error: Exception, bad_rows: list[pacsv.InvalidRow], n_rows: int) -> InputError:
@@ -122,8 +119,7 @@ def _broken(file: SourceFile, error: Exception, bad_rows: list[pacsv.InvalidRow]
         where = f"line {row.number}" if row.number is not None else f"a row after row {n_rows}"
         return InputError(
             f"file {file.path!r}, {where}: {row.actual_columns} cells, must be {row.expected_columns} as in the "
-            "first line: "
-            f"{row.text[:_ROW_SHOWN]!r}; mend the row, or quote the delimiter inside its cells"
+            f"first line: {row.text[:_ROW_SHOWN]!r}; mend the row, or quote the delimiter inside its cells"
         )
     reason = str(error).splitlines()[0]
     if "UTF8" in reason:

@@ -31,8 +31,8 @@ class Resampling:
         seed: of the draws, >= 0.
         replicates: how many at most.
         least_replicates: how many at least, however many rows there are.
-        work: rows x replicates that are spent at most, unless `least_replicates` asks for more. The default takes some
-            two seconds; it leaves 500 replicates up to 200,000 rows and 200 from 500,000 rows on.
+        work: rows x replicates that are spent at most, unless `least_replicates` asks for more. The default leaves 500
+            replicates up to 200,000 rows (some two seconds) and 200 from 500,000 rows on.
         level: confidence of the intervals, 0 to 1.
     """
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ctr_pipeline.config import Columns, EvaluateSettings, Settings, flatten
+from ctr_pipeline.data.hashing import validity
 from ctr_pipeline.data.log import read_raw_split
 from ctr_pipeline.data.order import ROW_HASH
 from ctr_pipeline.data.rows import Rows
@@ -96,10 +97,10 @@ def _scored_batch(batch: pa.RecordBatch, predictor: Predictor, settings: Setting
 
 
 def _grouping(rows: Rows, columns: Columns) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    if columns.user is not None:
-        yield "user", rows.keys(columns.user)
-    if columns.group is not None:
-        yield "group", rows.keys(columns.group)
+    for role, name in (("user", columns.user), ("group", columns.group)):
+        if name is not None:
+            # Rows of nobody known are no common user's: each is one of its own.
+            yield role, np.where(validity(rows.texts(name)), rows.keys(name), rows.column(ROW_HASH).to_numpy())
     times = rows.times_us()
     if times is not None:
         yield "time_us", times
@@ -114,7 +115,8 @@ def _evaluate(settings: Settings, table: pa.Table, header: Mapping[str, Any]) ->
         custom=tuple(CustomMetric.load(name, reference) for name, reference in sorted(options.metrics.items())),
     )
     resampling = Resampling(seed=settings.seed, replicates=options.replicates, level=options.confidence)
-    return evaluate(_scored(table, options), choice, resampling, SliceRules(min_clicks=options.slice_min_clicks))
+    rules = SliceRules(min_rows=options.slice_min_rows, min_clicks=options.slice_min_clicks)
+    return evaluate(_scored(table, options), choice, resampling, rules)
 
 
 def _scored(table: pa.Table, options: EvaluateSettings) -> Scored:

@@ -30,6 +30,9 @@ STEP_FILE: Final = "step.json"
 ITEMS_FILE: Final = "items.jsonl"
 PROGRESS_FILE: Final = "progress.json"
 FAILURE_FILE: Final = "failure"
+# The channel of pinned impressions holds these two.
+MANIFEST_FILE: Final = "manifest.json"
+FILES_FOLDER: Final = "files"
 OPT_ML: Final = Path("/opt/ml")
 _PROGRESS_EVERY_S: Final = 0.1
 

@@ -21,14 +21,12 @@ from ctr_pipeline.features.encoder_file import save_encoder
 from ctr_pipeline.features.split_file import SplitWriter
 from ctr_pipeline.features.stream import EncoderFit, TrainingBlock, period_us, statistics_scheme
 from ctr_pipeline.predictor import ENCODER_FOLDER, prepare
-from ctr_pipeline.steps.job import Job, StepResult, main
+from ctr_pipeline.steps.job import FILES_FOLDER, MANIFEST_FILE, Job, StepResult, main
 from tracking.errors import InputError
 from tracking.records import Artifact, DatasetInput, Item, Metric, Param
 
 NAME: Final = "preprocess"
 DATA: Final = "data"
-MANIFEST_FILE: Final = "manifest.json"
-FILES_FOLDER: Final = "files"
 TRAIN_FILE: Final = "train.parquet"
 VALIDATION_FILE: Final = "validation.parquet"
 TEST_FILE: Final = "test.parquet"

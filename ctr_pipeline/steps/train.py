@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow.parquet as pq
+
 from ctr_pipeline.config import flatten
 from ctr_pipeline.features.split_file import read_split
 from ctr_pipeline.model import LabelledBatch, TrainedModel, TrainingData, importances, save_booster, train_model
@@ -17,6 +19,7 @@ from ctr_pipeline.predictor import (
     FORMAT,
     HEADER_FILE,
     SETTINGS_FILE,
+    describe_inputs,
     model_digest,
 )
 from ctr_pipeline.steps.job import Job, StepRecord, StepResult, main, read_step
@@ -91,6 +94,7 @@ def _write_model(job: Job, trained: TrainedModel, preprocessed: StepRecord, fold
         "best_round": trained.best_round,
         "train_rows": train["n_rows"],
         "train_clicks": train["n_clicks"],
+        "inputs": describe_inputs(pq.read_schema(job.input(SPLITS) / TEST_FILE), job.settings),
     }
     (folder / HEADER_FILE).write_bytes(canonical_json(header))
     return {"booster": booster_digest, "model": model_digest(booster_digest, encoder_digest)}

@@ -8,7 +8,7 @@ from typing import Final
 from ctr_pipeline.config_file import LoadedSettings
 from ctr_pipeline.data.manifest import DatasetManifest
 from ctr_pipeline.data.splits import utc_text
-from tracking.code import CodeFile, SourceTree, code_digest, code_files, git_state
+from tracking.code import CodeFile, SourceTree, code_digest, code_files, git_state, is_project
 from tracking.environment import Environment, capture_environment
 from tracking.git import GitState
 from tracking.grade import Evidence, Grade, grade
@@ -78,9 +78,16 @@ class Provenance:
         return kept.intersection(git.untracked)
 
 
-def find_tree(start: Path) -> SourceTree:
-    """Return the source tree around a folder, the product's own packages included."""
-    return SourceTree.find(start, PACKAGES)
+def find_tree(start: Path, loaded: LoadedSettings) -> SourceTree:
+    """Return the source tree that a run belongs to, the product's own packages included.
+
+    A folder that neither git nor a project file marks is no source tree: it may be a home folder full of other things.
+    It becomes one only where the settings name functions that must lie there.
+    """
+    tree = SourceTree.find(start, PACKAGES)
+    if tree.is_git or is_project(tree.root or start) or _has_own_code(loaded):
+        return tree
+    return SourceTree.of_package(PACKAGES)
 
 
 def capture(tree: SourceTree, loaded: LoadedSettings, argv: Sequence[str], into: Path, cache: Path) -> Provenance:
@@ -97,9 +104,8 @@ def capture(tree: SourceTree, loaded: LoadedSettings, argv: Sequence[str], into:
         SecretFoundError: a file that would be kept holds a secret.
     """
     into.mkdir(parents=True, exist_ok=True)
-    settings = loaded.settings
-    own = settings.features.custom is not None or bool(settings.evaluate.metrics)
-    code = code_files(PACKAGES, project=tree.root if own else None, leave_out=_NOT_CODE)
+    own = tree.root if _has_own_code(loaded) else None
+    code = code_files(PACKAGES, project=own, leave_out=_NOT_CODE)
     state = git_state(tree)
     scanner = SecretScanner(cache / "secret-scan.json")
     snapshot = take_snapshot(tree, into, state=state, code=code, scanner=scanner)
@@ -179,6 +185,10 @@ def run_tags(provenance: Provenance, manifest: DatasetManifest, recipe_digest: s
         tags |= {"mlflow.source.git.branch": git.branch} if git.branch else {}
         tags |= {"mlflow.source.git.repoURL": git.remote} if git.remote else {}
     return tags
+
+
+def _has_own_code(loaded: LoadedSettings) -> bool:
+    return loaded.settings.features.custom is not None or bool(loaded.settings.evaluate.metrics)
 
 
 def _lock_path(provenance: Provenance) -> str | None:

@@ -13,7 +13,7 @@ from ctr_pipeline.config import flatten
 from ctr_pipeline.steps.job import ITEMS_FILE, STEP_FILE
 from ctr_pipeline.workflows.execution import Execution, ExecutionFolder, StepState
 from tracking.items import read_items
-from tracking.records import Artifact, DatasetInput, Item, Param, RunStatus
+from tracking.records import Artifact, DatasetInput, Item, Metric, Param, RunStatus
 from tracking.tracker import Tracker
 
 EXECUTION_TAG: Final = "ctr.execution_id"
@@ -95,7 +95,7 @@ class Recorder:
         if made != model_id:
             self._logged = replace(self._logged, model_id=made)
             self._folder.save_logged(self._logged)
-        own = [*items, *self._read_before(execution, state, items), Artifact(STEP_FILE)]
+        own = [*map(_unlinked, items), *self._read_before(execution, state, items), Artifact(STEP_FILE)]
         self._tracker.log(run_id, own, folder=output, timestamp_ms=ended_ms, model_id=made)
 
     def _read_before(self, execution: Execution, state: StepState, items: Iterable[Item]) -> Iterator[DatasetInput]:
@@ -115,6 +115,11 @@ class Recorder:
         yield Artifact(self._folder.settings.name)
         for path in sorted(self._folder.provenance.iterdir()):
             yield Artifact(f"{self._folder.provenance.name}/{path.name}", self._folder.provenance.name)
+
+
+def _unlinked(item: Item) -> Item:
+    """Return the item without its link to the model, which the parent run's has: one figure, shown once."""
+    return replace(item, of_model=False) if isinstance(item, Metric) else item
 
 
 def sync(tracker: Tracker, folder: ExecutionFolder) -> str:

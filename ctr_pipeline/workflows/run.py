@@ -17,8 +17,7 @@ from ctr_pipeline.data.pin import DataStore, open_pinned, pin
 from ctr_pipeline.data.source import Source
 from ctr_pipeline.engines.local import LocalEngine, StepJob, StepProgress
 from ctr_pipeline.pipeline import DATA_INPUT, PIPELINE, StepSpec
-from ctr_pipeline.steps.job import StepRecord
-from ctr_pipeline.steps.preprocess import FILES_FOLDER, MANIFEST_FILE
+from ctr_pipeline.steps.job import FILES_FOLDER, MANIFEST_FILE, StepRecord
 from ctr_pipeline.workflows.background import BackgroundRecorder
 from ctr_pipeline.workflows.execution import Execution, ExecutionFolder, Home, Process, StepState
 from ctr_pipeline.workflows.provenance import capture, circumstances_of, find_tree, identity_of, run_tags
@@ -175,7 +174,7 @@ class _Run:
     ) -> "_Run":
         """Pin the data, look at code and environment, and write down what is about to happen."""
         settings = loaded.settings
-        tree = find_tree(start)
+        tree = find_tree(start, loaded)
         home = Home.find(tree.root or start)
         store = DataStore(FolderObjects(home.store))
         manifest = pin_data(loaded, store, home)

@@ -109,7 +109,7 @@ def test_items_come_back_as_they_were_logged(tracker: Tracker, new_run: Callable
     items: list[Item] = [
         Param("max depth/trees", "6"),
         Param("empty", ""),
-        Tag("note", 'it\'s "quoted" – Ω\nsecond line'),
+        Tag("note", 'it\'s "quoted" Ω\nsecond line'),
         Metric("test.auc", 0.75, dataset="clicks"),
         Metric("train.logloss", 0.6, step=0),
         Metric("train.logloss", 0.5, step=1),
@@ -118,7 +118,7 @@ def test_items_come_back_as_they_were_logged(tracker: Tracker, new_run: Callable
     tracker.log(run_id, items, folder=folder, timestamp_ms=TIME)
     run = tracker.run(run_id)
     assert run.params == {"max depth/trees": "6", "empty": ""}
-    assert run.tags["note"] == 'it\'s "quoted" – Ω\nsecond line'
+    assert run.tags["note"] == 'it\'s "quoted" Ω\nsecond line'
     assert run.metrics == {"test.auc": 0.75, "train.logloss": 0.5}
     assert run.datasets == (DATA,)
     assert tracker.metric_history(run_id, "train.logloss") == (MetricPoint(0, 0.6, TIME), MetricPoint(1, 0.5, TIME))
@@ -261,7 +261,7 @@ def test_an_artifact_that_is_not_there_is_named(
         tracker.log(run_id, [Artifact("absent.txt")], folder=folder, timestamp_ms=TIME)
     with pytest.raises(InputError, match=rf"^run {run_id} has no artifact 'absent\.txt'"):
         tracker.download(run_id, "absent.txt", tmp_path)
-    with pytest.raises(InputError, match="has no artifact ''"):
+    with pytest.raises(InputError, match=r"has no artifact ''"):
         tracker.download(run_id, "", tmp_path)
 
 
@@ -273,8 +273,9 @@ def test_a_model_is_an_output_of_its_step_and_parent_with_metrics_of_both(
     model = ModelArtifact("model", "clicker", scope="run")
     model_id = tracker.log(train, [Param("depth", "6"), model], folder=folder, timestamp_ms=TIME).model_id
     assert model_id
-    measured = [DATA, Metric("test.auc", 0.75, dataset="clicks", of_model=True), Metric("seconds", 3.0)]
-    for run_id, items in ((evaluate, measured), (parent, [model, *measured])):
+    measured: list[Item] = [DATA, Metric("test.auc", 0.75, dataset="clicks", of_model=True), Metric("seconds", 3.0)]
+    both: list[Item] = [model, *measured]
+    for run_id, items in ((evaluate, measured), (parent, both)):
         assert tracker.log(run_id, items, folder=folder, timestamp_ms=TIME, model_id=model_id).model_id == model_id
     (read,) = tracker.models(parent)
     assert (read.model_id, read.name, read.run_id, read.ready) == (model_id, "clicker", train, True)
@@ -316,7 +317,7 @@ def test_a_run_ends_and_may_be_corrected(tracker: Tracker, new_run: Callable[...
 
 
 def test_a_run_cannot_end_as_running(tracker: Tracker, new_run: Callable[..., str]) -> None:
-    with pytest.raises(InputError, match="^status is RUNNING, must be FINISHED, FAILED or KILLED"):
+    with pytest.raises(InputError, match=r"^status is RUNNING, must be FINISHED, FAILED or KILLED"):
         tracker.finish(new_run(), RunStatus.RUNNING, TIME)
 
 

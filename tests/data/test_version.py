@@ -219,6 +219,12 @@ def test_batches_with_growing_and_changing_dictionaries_digest_alike() -> None:
     assert state.finish() == digest(pa.table({"t": values}))
 
 
+def test_batches_that_share_a_dictionary_digest_alike() -> None:
+    values = [f"v{n % 7}" for n in range(3_000)]
+    encoded = pa.table({"t": pa.array(values).dictionary_encode()})
+    assert digest_of_parts([encoded], batch_rows=500) == digest(pa.table({"t": values}))
+
+
 def test_dictionaries_larger_than_their_batch_digest_alike() -> None:
     encoded = pa.table({"t": pa.array([f"v{n}" for n in range(1_000)]).dictionary_encode()})
     assert digest_of_parts([encoded], batch_rows=10) == digest(pa.table({"t": encoded["t"].cast(pa.string())}))

@@ -32,5 +32,5 @@ def test_a_metric_with_two_values_at_one_step_is_refused(tmp_path: Path) -> None
 
 def test_a_dataset_with_two_digests_is_refused(tmp_path: Path) -> None:
     datasets = [DatasetInput("d", digest, "file:///d", 1, (), "raw") for digest in ("aa", "bb")]
-    with pytest.raises(TrackingError, match="^dataset 'd' has two digests, aa and bb: emit one"):
+    with pytest.raises(TrackingError, match=r"^dataset 'd' has two digests, aa and bb: emit one"):
         Batch.of(datasets, tmp_path)

@@ -77,6 +77,8 @@ def test_a_frozen_value_cannot_be_changed() -> None:
 
 def test_a_files_digest_is_that_of_its_content(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"abc")
-    assert sha256_file(tmp_path / "f") == sha256_hex(b"abc") == (
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        sha256_file(tmp_path / "f")
+        == sha256_hex(b"abc")
+        == ("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
     )

@@ -62,7 +62,9 @@ class TestIsSource:
     def test_files_with_a_listed_ending_or_name_are_source(self, path: str) -> None:
         assert is_source(path, 10)
 
-    @pytest.mark.parametrize("path", ["a.parquet", "notes", "__pycache__/a.py", ".ctr/runs/a.json", "node_modules/x.json"])
+    @pytest.mark.parametrize(
+        "path", ["a.parquet", "notes", "__pycache__/a.py", ".ctr/runs/a.json", "node_modules/x.json"]
+    )
     def test_other_files_and_caches_are_not(self, path: str) -> None:
         assert not is_source(path, 10)
 
@@ -113,7 +115,9 @@ class TestCodeFiles:
 
 
 class TestCodeDigest:
-    def test_the_place_of_the_code_does_not_matter(self, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_place_of_the_code_does_not_matter(
+        self, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         before = code_digest(code_files(["demo_pkg"]))
         moved = tmp_path / "elsewhere" / "deeper"
         moved.parent.mkdir()

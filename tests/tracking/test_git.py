@@ -72,7 +72,9 @@ def test_a_binary_change_is_in_the_patch(repository: Repository, tmp_path: Path)
     repository.write("d.bin", bytes(range(256)))
     commit = repository.commit()
     repository.write("d.bin", bytes(reversed(range(256))))
-    assert applied(repository, state(repository.root).patch, commit, tmp_path / "o")["d.bin"] == bytes(reversed(range(256)))
+    assert applied(repository, state(repository.root).patch, commit, tmp_path / "o")["d.bin"] == bytes(
+        reversed(range(256))
+    )
 
 
 def test_asking_writes_nothing_into_the_repository(repository: Repository) -> None:
@@ -161,7 +163,7 @@ def test_a_hooks_variables_do_not_lead_to_another_repository(
     [
         ("https://me:pw@host.example/team/repo.git", "https://host.example/team/repo.git"),
         ("https://token@host.example/repo.git", "https://host.example/repo.git"),
-        ("https://me:p@ss@host.example/repo.git", "https://host.example/repo.git"),
+        ("https://me:p@ss@host.example/repo.git", "https://host.example/repo.git"),  # pragma: allowlist secret
         ("ssh://git@host.example/repo.git", "ssh://git@host.example/repo.git"),
         ("ssh://git:pw@host.example/repo.git", "ssh://git@host.example/repo.git"),
         ("git@host.example:team/repo.git", "git@host.example:team/repo.git"),
@@ -287,7 +289,9 @@ class TestSubmodules:
     def test_a_repository_that_merely_lies_inside_is_entered(self, outer: Repository) -> None:
         nested = Repository(outer.root / "nested").commit(n="n = 1\n")
         found = state(outer.root)
-        assert ("nested", None, nested) in [(module.path, module.recorded, module.commit) for module in found.submodules]
+        assert ("nested", None, nested) in [
+            (module.path, module.recorded, module.commit) for module in found.submodules
+        ]
         assert "nested/n.py" in [file.path for file in found.tracked]
 
 

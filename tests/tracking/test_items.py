@@ -11,7 +11,7 @@ from tracking.items import read_items, write_items
 from tracking.records import Artifact, DatasetInput, Item, Metric, ModelArtifact, Param, Tag
 
 KEYS = st.from_regex(r"[a-z]{1,8}(/[a-zé.]{0,5}[a-z ])?", fullmatch=True)
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=30)
 SCOPES = st.sampled_from(("step", "run"))
 PATHS = st.from_regex(r"[a-z]{1,5}(/[a-zü ]{0,4}[a-z])?", fullmatch=True)
 ITEMS: st.SearchStrategy[Item] = st.one_of(

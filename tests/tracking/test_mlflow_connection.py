@@ -20,8 +20,8 @@ from tracking.mlflow_tracker import MlflowTracker
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
-        ("http://ann:s3cret@host:5000/path", "http://host:5000/path"),
-        ("postgresql://ann:p%40ss@db/mlflow", "postgresql://db/mlflow"),
+        ("http://ann:s3cret@host:5000/path", "http://host:5000/path"),  # pragma: allowlist secret
+        ("postgresql://ann:p%40ss@db/mlflow", "postgresql://db/mlflow"),  # pragma: allowlist secret
         ("http://host:5000", "http://host:5000"),
         ("sqlite:////tmp/a b.db", "sqlite:////tmp/a b.db"),
         (
@@ -37,14 +37,14 @@ def test_a_uri_is_shown_without_credentials(uri: str, shown: str) -> None:
 
 def test_a_server_that_is_away_is_named_within_seconds_with_the_remedy_and_without_the_password() -> None:
     port = free_port()
-    tracker = MlflowTracker(f"http://ann:s3cret@127.0.0.1:{port}")
+    tracker = MlflowTracker(f"http://ann:s3cret@127.0.0.1:{port}")  # pragma: allowlist secret
     begin = time.monotonic()
     with pytest.raises(TrackingError) as caught:
         tracker.create_run(experiment="e", name="r", start_ms=1, tags={})
     assert time.monotonic() - begin < 10
     assert str(caught.value) == (
-        f"tracking server http://127.0.0.1:{port} cannot be reached (could not create run 'r'): start it or correct the "
-        "URI; outputs are kept, `ctr-pipeline sync RUN` sends them later"
+        f"tracking server http://127.0.0.1:{port} cannot be reached (could not create run 'r'): start it or correct "
+        "the URI; outputs are kept, `ctr-pipeline sync RUN` sends them later"
     )
 
 
@@ -61,7 +61,7 @@ class _Teapot(BaseHTTPRequestHandler):
     """Answers everything with a refusal that quotes the caller's credentials."""
 
     def do_GET(self) -> None:
-        body = b'{"error_code": "PERMISSION_DENIED", "message": "no entry for http://ann:s3cret@x/\\nreally"}'
+        body = b'{"error_code": "PERMISSION_DENIED", "message": "no entry for http://ann:s3cret@x/\\nreally"}'  # pragma: allowlist secret
         self.send_response(403)
         self.end_headers()
         self.wfile.write(body)

@@ -81,11 +81,11 @@ def test_a_database_that_exists_is_left_alone(tmp_path: Path, mlflow_templates: 
 
 
 def test_a_template_is_made_once(tmp_path: Path) -> None:
-    for name in ("a.db", "b.db"):
-        prepare_sqlite(tmp_path / name, tmp_path / "templates")
-        stamp = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "templates").glob("*.db")}
-    (template,) = (tmp_path / "templates").glob("mlflow-*.db")
-    assert stamp == {template.name: template.stat().st_mtime_ns}
+    prepare_sqlite(tmp_path / "a.db", tmp_path / "templates")
+    (template,) = (tmp_path / "templates").glob("*.db")
+    made = template.stat()
+    prepare_sqlite(tmp_path / "b.db", tmp_path / "templates")
+    assert (template.stat().st_ino, template.stat().st_mtime_ns) == (made.st_ino, made.st_mtime_ns)
     with closing(sqlite3.connect(tmp_path / "b.db")) as database:
         assert database.execute("SELECT count(*) FROM experiments").fetchone() == (1,)
 

@@ -27,9 +27,9 @@ def test_a_metric_is_finite(value: float) -> None:
 
 @pytest.mark.parametrize("path", ["", "/etc/passwd", "../a", "a/../b", "a//b", "./a", "a\\b"])
 def test_an_artifact_stays_in_its_folder(path: str) -> None:
-    with pytest.raises(InputError, match="^artifact .* must be a relative path"):
+    with pytest.raises(InputError, match=r"^artifact .* must be a relative path"):
         Artifact(path)
-    with pytest.raises(InputError, match="^model .* must be a relative path"):
+    with pytest.raises(InputError, match=r"^model .* must be a relative path"):
         ModelArtifact(path, "m")
 
 

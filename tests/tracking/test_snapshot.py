@@ -146,16 +146,15 @@ def test_links_out_of_the_tree_are_left_out(repository: Repository, out: Path, t
     }
 
 
-def test_an_untracked_link_and_a_pipe_are_left_out(tmp_path: Path, out: Path) -> None:
+def test_outside_git_a_link_is_kept_and_a_pipe_is_not(tmp_path: Path, out: Path) -> None:
     folder = tmp_path / "plain"
     folder.mkdir()
     (folder / "a.py").write_text("")
     (folder / "link.py").symlink_to("a.py")
     os.mkfifo(folder / "pipe.py")
     snapshot = take_snapshot(SourceTree.find(folder), out)
-    assert list(statuses(snapshot)) == ["a.py"]
-    assert reasons(snapshot)["pipe.py"] == "it is no regular file"
-    assert "link.py" in reasons(snapshot)
+    assert [(file.path, file.kind) for file in snapshot.files] == [("a.py", "file"), ("link.py", "link")]
+    assert reasons(snapshot) == {"pipe.py": "it is no regular file"}
 
 
 def test_a_name_that_is_not_utf8_is_left_out_by_an_escaped_name(repository: Repository, out: Path) -> None:
