@@ -8,7 +8,7 @@ threads run does not.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Annotated, Any, Final, Literal, Self
@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 _DURATION: Final = re.compile(r"(\d+)(us|ms|s|m|h|d)")
 _UNITS_US: Final = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 _CALLABLE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_METRIC_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 DAY_US: Final = _UNITS_US["d"]
 HOUR_US: Final = _UNITS_US["h"]
 # Keys that say where and how a run happens, not what it computes.
@@ -52,25 +53,27 @@ def instant_us(text: str) -> int:
     return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
 
 
-def _checked_duration(text: str) -> str:
-    duration_us(text)
-    return text
+def _parsed_by(parse: Callable[[str], int]) -> AfterValidator:
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
 
 
-def _checked_instant(text: str) -> str:
-    instant_us(text)
-    return text
+def _like(pattern: re.Pattern[str], rule: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(rule)
+        return text
+
+    return AfterValidator(check)
 
 
-def _checked_callable(text: str) -> str:
-    if not _CALLABLE.fullmatch(text):
-        raise ValueError("must name a function as module:function, such as features.search:add_price_bands")
-    return text
-
-
-type Duration = Annotated[str, AfterValidator(_checked_duration)]
-type Instant = Annotated[str, AfterValidator(_checked_instant)]
-type FunctionName = Annotated[str, AfterValidator(_checked_callable)]
+type Duration = Annotated[str, _parsed_by(duration_us)]
+type Instant = Annotated[str, _parsed_by(instant_us)]
+type FunctionName = Annotated[str, _like(_CALLABLE, "must name a function as module:function, such as own.bands:add")]
+type MetricName = Annotated[str, _like(_METRIC_NAME, "must be a letter, then letters, digits or _")]
 type Rate = Annotated[float, Field(ge=0, le=1)]
 type PositiveInt = Annotated[int, Field(ge=1)]
 
@@ -168,6 +171,12 @@ class SplitSettings(Section):
     validation_files: tuple[str, ...] = Field((), description="by files: patterns of relative paths")
     test_files: tuple[str, ...] = Field((), description="by files: patterns of relative paths")
 
+    @model_validator(mode="after")
+    def _rows_are_left_to_train_on(self) -> Self:
+        if self.validation_rate + self.test_rate >= 1:
+            raise ValueError("validation_rate + test_rate must be < 1, so that rows are left to train on")
+        return self
+
 
 class StatisticsSettings(Section):
     """Target statistics: the click rate and the count of each category, as known before the row."""
@@ -196,6 +205,18 @@ class FeatureSettings(Section):
     custom: FunctionName | None = Field(
         None, description="module:function, an Arrow record batch in and one out, applied before everything else"
     )
+
+    @model_validator(mode="after")
+    def _parts_make_sense(self) -> Self:
+        for name, (low, high) in self.clip.items():
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"clip of {name!r} is [{low}, {high}], must be [low, high] with low <= high")
+        for cross in self.crosses:
+            if len(set(cross)) != len(cross) or len(cross) < 2:  # noqa: PLR2004 - a cross has parts
+                raise ValueError(f"crosses has {list(cross)}, must be two or more different columns")
+            if sum(set(cross) == set(other) for other in self.crosses) > 1:
+                raise ValueError(f"crosses has {list(cross)} twice, must have each combination once")
+        return self
 
 
 class TrainSettings(Section):
@@ -229,7 +250,7 @@ class EvaluateSettings(Section):
     slices: tuple[str, ...] = Field((), description="columns whose values are evaluated apart")
     slice_min_rows: int = Field(100, ge=1, description="values with fewer rows are listed as too few to tell")
     slice_min_clicks: int = Field(5, ge=1, description="values with fewer clicks are listed as too few to tell")
-    metrics: Mapping[str, FunctionName] = Field({}, description="own metrics, name: module:function")
+    metrics: Mapping[MetricName, FunctionName] = Field({}, description="own metrics, name: module:function")
 
 
 class TrackingSettings(Section):
@@ -299,11 +320,7 @@ class Settings(Section):
         _require_known("features.clip", features.clip, columns.numeric, "a numeric column")
         crossable = (*columns.categorical, *columns.native)
         for cross in features.crosses:
-            if len(set(cross)) != len(cross) or len(cross) < 2:  # noqa: PLR2004 - a cross has parts
-                raise ValueError(f"features.crosses has {list(cross)}, must be two or more different columns")
             _require_known("features.crosses", cross, crossable, "a categorical or native column")
-        if self.split.validation_rate + self.split.test_rate >= 1:
-            raise ValueError("split.validation_rate + split.test_rate must be < 1, so that rows are left to train on")
         return self
 
 

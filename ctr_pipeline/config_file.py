@@ -19,13 +19,23 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from ctr_pipeline.config import Settings
 from tracking.errors import InputError
 
 _ENVIRONMENT: Final = re.compile(r"\$\{env:(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}")
 SAMPLE_PREFIX: Final = "sample:"
+_NO_KEYS: Final = ("float", "int", "str", "[key]")
+# pydantic's words are Python's; a config's author thinks in YAML.
+_RULES: Final = {
+    "string_type": "must be text; put it in quotes",
+    "tuple_type": "must be a list such as [a, b]",
+    "model_type": "must be keys and values",
+    "mapping_type": "must be keys and values",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +94,8 @@ class _Source:
         if name in seen:
             raise InputError(f"{name}: includes itself through {' -> '.join((*seen, name))}; remove one include")
         values = _parse(name, _text_of(name))
-        includes = values.pop("include", [])
         merged: dict[str, Any] = {}
-        for include in [includes] if isinstance(includes, str) else includes:
+        for include in _includes(name, self.resolve(values.pop("include", []), origin=name)):
             _lay_over(merged, self.read(_beside(name, include), (*seen, name)), {}, origin=name)
         self.files.append(name)
         _lay_over(merged, self.resolve(values, origin=name), self.origins, origin=name)
@@ -131,6 +140,13 @@ def _text_of(name: str) -> str:
         raise InputError(f"config file {name} cannot be read ({error}); give the path of a UTF-8 YAML file") from error
 
 
+def _includes(name: str, value: object) -> list[str]:
+    includes = [value] if isinstance(value, str) else value
+    if not isinstance(includes, list) or not all(isinstance(include, str) for include in includes):
+        raise InputError(f"{name}: include == {json.dumps(value, default=str)}, must be a file or a list of files")
+    return includes
+
+
 def _beside(including: str, include: str) -> str:
     if include.startswith(SAMPLE_PREFIX) or including.startswith(SAMPLE_PREFIX):
         return include
@@ -140,10 +156,10 @@ def _beside(including: str, include: str) -> str:
 def _parse(name: str, text: str) -> dict[str, Any]:
     try:
         values = YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
-        raise InputError(f"{name}{place} is no valid YAML: {error.problem}; mend that line") from error
+        raise InputError(f"{name}{place} is no valid YAML: {_yaml_problem(error)}; mend that line") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -157,8 +173,13 @@ def _parse_override(text: str) -> tuple[str, Any]:
         raise InputError(f"--set {text} must be key=value, such as --set train.max_depth=8")
     try:
         return key, YAML(typ="safe", pure=True).load(value)
-    except MarkedYAMLError as error:
-        raise InputError(f"--set {text}: the value is no valid YAML: {error.problem}; quote it") from error
+    except YAMLError as error:
+        raise InputError(f"--set {text}: the value is no valid YAML: {_yaml_problem(error)}; quote it") from error
+
+
+def _yaml_problem(error: YAMLError) -> str:
+    problem = error.problem if isinstance(error, MarkedYAMLError) else None
+    return str(problem or error).splitlines()[0]
 
 
 def _nest(key: str, value: object) -> dict[str, Any]:
@@ -181,20 +202,22 @@ def _lay_over(
 
 def _validated(values: Mapping[str, Any], origins: Mapping[str, str], last_file: str) -> Settings:
     try:
-        return Settings.from_json(json.dumps(values))
+        return Settings.from_json(json.dumps(values, allow_nan=False))
     except ValidationError as error:
         raise InputError(_explained(error.errors(include_url=False)[0], origins, last_file)) from error
-    except ValueError as error:
-        raise InputError(f"{last_file}: {error}; write finite numbers and text") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{last_file}: {error}; write text and finite numbers, and null for no bound") from error
 
 
 def _explained(problem: ErrorDetails, origins: Mapping[str, str], last_file: str) -> str:
     parts = [str(part) for part in problem["loc"]]
+    # pydantic adds what it tried: the member of a union, the key of a mapping.
+    parts = parts[:-1] if parts and parts[-1] in _NO_KEYS else parts
     key = ".".join(parts)
     origin = next((origins[found] for found in _prefixes(parts) if found in origins), last_file)
     if problem["type"] == "extra_forbidden":
         return f"{origin}: {key} is no known key; {_nearest(parts)}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _RULES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):
         return f"{origin}: {key + ': ' if key else ''}{message}"
     if not message.startswith("must"):

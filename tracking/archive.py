@@ -26,7 +26,7 @@ FORMAT = 1
 PARTS = ("tree", "site")
 
 _MANIFEST = "snapshot.json"
-_LEVEL = 6
+_LEVEL = 3  # half the time of gzip's default for a sixth more bytes
 _BLOCK = 1 << 20
 
 

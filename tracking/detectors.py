@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Protocol
 
 # Bump it whenever a rule changes: kept scan results of other versions are forgotten.
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +99,16 @@ _RULES = (
 
 # A password in a URL; words that documentation writes in a password's place are let through.
 _URL_PASSWORD = re.compile(r"://[^\s:/?#\[\]@\"'<>{}]*:([^\s/\"'@<>{}]+)@[\w.\[-]")
-_PLACEHOLDER = re.compile(r"(?i)^(?:[$%].*|\*+|x+|\.+|pass|passwd|password|pwd|pw|secret|token|my[-_]?password)$")
+_PLACEHOLDER = re.compile(
+    r"(?i)^(?:\[redacted\]|[$%].*|\*+|x+|\.+|pass|passwd|password|pwd|pw|secret|token|my[-_]?password)$"
+)
 
 _CONFIG_SECRET = re.compile(
     r"""(?ix) (?:^|[\s,{\[;]) (?:export\s+)? ["']?
     (?: [\w.-]* (?:password|passwd|passphrase|pwd|secret|api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key
                  |auth[_-]?key|account[_-]?key|credentials?)
       | (?:[\w.-]*[_.-])? token ) ["']?
-    \s* [:=] \s* ["']? ((?=[^\s"',}#]*\d) (?=[^\s"',}#]*[a-z]) [^\s"',}\#]{8,})"""
+    [\t\x20]* [:=] [\t\x20]* ["']? ((?=[^\s"',}#]*\d) (?=[^\s"',}#]*[a-z]) [^\s"',}\#]{8,})"""
 )
 _REFERENCE = re.compile(r"[${}<>*%]|\.\.\.|://|^[./~]|^[a-z_]\w*(?:\.[a-z_]\w*)+$|(?:\(|\[)", re.IGNORECASE)
 _CONFIG_HINTS = ("pass", "pwd", "secret", "key", "token", "credential")

@@ -24,6 +24,8 @@ from tracking.source_files import Candidate, LeftOut, SnapshotLimits, candidates
 FORMAT = 1
 ARCHIVE_NAME = "source.tar.gz"
 
+_NOT_COMMITTED = frozenset({"modified", "untracked", "ignored"})
+
 
 @dataclass(frozen=True, slots=True)
 class SourceSnapshot:
@@ -46,6 +48,22 @@ class SourceSnapshot:
     import_roots: tuple[str, ...]
     git: GitState | None
     note: str
+
+    @property
+    def uncommitted(self) -> tuple[str, ...]:
+        """Paths in which the tree differs from its commit, ignored files that can be imported among them; sorted."""
+        own = {file.path for file in self.files if file.part == "tree" and file.status in _NOT_COMMITTED}
+        return tuple(sorted(own.union(self.git.changed if self.git else ())))
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """Files that are known by name and digest only, or whose digest was withheld on purpose; sorted."""
+        return tuple(file.path for file in self.left_out if file.is_recorded)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Files that are known by name only, each with the reason; sorted."""
+        return tuple(f"{file.path} ({file.reason})" for file in self.left_out if not file.is_recorded)
 
     def to_record(self) -> dict[str, object]:
         """The manifest, as JSON-able values; no absolute path is in it."""

@@ -64,6 +64,11 @@ class LeftOut:
     sha256: str | None = None
     blob: str | None = None
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its content could be recognised, or is none of a run's business."""
+        return self.sha256 is not None or self.blob is not None or self.reason == WITHHELD
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:

@@ -4,7 +4,6 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from types import FrameType
 from typing import Any, Final
 
@@ -62,6 +61,8 @@ class LazyGroup(click.Group):
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature
     if value and not ctx.resilient_parsing:
+        from importlib import metadata  # noqa: PLC0415 - a tenth of a second that only --version needs
+
         click.echo(f"ctr-pipeline {metadata.version('ctr-pipeline')}")
         ctx.exit()
 

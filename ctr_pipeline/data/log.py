@@ -1,6 +1,6 @@
 """An impression log in canonical order, divided into splits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,10 +12,18 @@ import pyarrow.parquet as pq
 
 from ctr_pipeline.config import Settings
 from ctr_pipeline.data.hashing import U64
-from ctr_pipeline.data.order import PERIOD, ROW_HASH, CanonicalOrder
+from ctr_pipeline.data.order import PERIOD, ROW_HASH, CanonicalOrder, distinct_words
 from ctr_pipeline.data.rows import Rows
 from ctr_pipeline.data.source import Source
-from ctr_pipeline.data.splits import Split, SplitCodes, Windows, assign_by_hash, plan_windows, split_of_file
+from ctr_pipeline.data.splits import (
+    Split,
+    SplitCodes,
+    Windows,
+    assign_by_hash,
+    plan_windows,
+    require_matches,
+    split_of_file,
+)
 from ctr_pipeline.data.version import DigestState, row_hashes
 from tracking.errors import InputError
 
@@ -24,11 +32,19 @@ _SPLIT: Final = "@split"
 
 @dataclass(frozen=True, slots=True)
 class LogBlock:
-    """Rows of one split in canonical order, n of them, with their periods and hashes of shape (n,)."""
+    """Rows of one split in canonical order, n of them.
+
+    Attributes:
+        rows: the raw rows.
+        periods: never falling, shape (n,).
+        hashes: of the rows, shape (n,).
+        words: pseudo-random, different also for equal rows, shape (n,).
+    """
 
     rows: Rows
     periods: npt.NDArray[np.int64]
     hashes: U64
+    words: U64
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +77,15 @@ class ImpressionLog:
         """Yield the rows of one split, block by block."""
         columns = self.settings.data.columns
         for table in self._order.blocks():
-            chosen = table.filter(pa.array(self._codes(table) == split))
+            words = distinct_words(table.column(ROW_HASH).to_numpy())
+            mask = self._codes(table, words) == split
+            chosen = table.filter(pa.array(mask))
             if chosen.num_rows:
                 periods, hashes = chosen.column(PERIOD).to_numpy(), chosen.column(ROW_HASH).to_numpy()
                 hidden = [name for name in (PERIOD, ROW_HASH, _SPLIT) if name in chosen.schema.names]
-                yield LogBlock(Rows(chosen.drop_columns(hidden), columns), periods, hashes)
+                yield LogBlock(Rows(chosen.drop_columns(hidden), columns), periods, hashes, words[mask])
 
-    def _codes(self, table: pa.Table) -> SplitCodes:
+    def _codes(self, table: pa.Table, words: U64) -> SplitCodes:
         settings, columns = self.settings.split, self.settings.data.columns
         if settings.by == "files":
             given: SplitCodes = table.column(_SPLIT).to_numpy()
@@ -77,7 +95,7 @@ class ImpressionLog:
             times = rows.times_us()
             return self.windows.assign(times if times is not None else np.empty(0, np.int64))
         by_user = settings.by == "user" and columns.user is not None
-        return assign_by_hash(rows.keys(str(columns.user)) if by_user else table.column(ROW_HASH).to_numpy(), settings)
+        return assign_by_hash(rows.keys(str(columns.user)) if by_user else words, settings)
 
 
 def gather_log(
@@ -95,6 +113,9 @@ def gather_log(
     Raises:
         InputError: there is no row, a column is missing, a time is unreadable, or a window lies outside the data.
     """
+    _require_columns(source.schema.names, settings)
+    if settings.split.by == "files":
+        require_matches([file.path for file in source.files], settings.split)
     order = CanonicalOrder(folder, settings.runtime.batch_rows)
     bounds: list[int] = []
     n_rows = 0
@@ -139,6 +160,18 @@ def read_raw_split(path: Path, batch_rows: int) -> Iterator[pa.RecordBatch]:
     if path.exists():
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches(batch_rows)
+
+
+def _require_columns(known: Sequence[str], settings: Settings) -> None:
+    """Find a missing column now, not after the training; a custom function may make features, nothing else."""
+    columns = settings.data.columns
+    made = set(columns.features) if settings.features.custom is not None else set()
+    for key, names in (("data.columns", columns.used), ("evaluate.slices", settings.evaluate.slices)):
+        for name in names:
+            if name not in known and name not in made:
+                raise InputError(
+                    f"column {name!r} is missing, must be one of {', '.join(known)}; mend {key} or the data"
+                )
 
 
 def _with_split(batch: pa.RecordBatch, path: str, settings: Settings) -> pa.RecordBatch:

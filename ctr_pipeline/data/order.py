@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.ipc
 
-from ctr_pipeline.data.hashing import U64
+from ctr_pipeline.data.hashing import U64, mix64
 
 PERIOD: Final = "@period"
 ROW_HASH: Final = "@row"
@@ -59,8 +59,10 @@ class CanonicalOrder:
             self._keep_run()
         runs = [_Run.open(self._run_path(number)) for number in range(self._n_runs)]
         for low, high in itertools.pairwise(self._splitters(runs)):
-            parts = [run.between(low, high) for run in runs]
-            yield _sorted(pa.concat_tables([part for part in parts if part.num_rows]))
+            parts = [part for part in (run.between(low, high) for run in runs) if part.num_rows]
+            # Where many rows are equal, nothing may lie before the first border.
+            if parts:
+                yield _sorted(pa.concat_tables(parts))
 
     def _keep_run(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +84,22 @@ class CanonicalOrder:
         samples = sorted(itertools.chain.from_iterable(run.sample(stride) for run in runs))
         borders = samples[_SAMPLES_PER_BLOCK::_SAMPLES_PER_BLOCK]
         return [None, *dict.fromkeys(borders), None]
+
+
+def distinct_words(row_hashes: U64) -> U64:
+    """Return a pseudo-random word per row, different also for equal rows, so that chance can divide them.
+
+    Whoever divides rows by their hashes alone puts all copies of a row on one side. As the label is part of the row,
+    a side would then tell the label.
+
+    Args:
+        row_hashes: all rows of their key in canonical order, equal ones side by side, shape (n,).
+    """
+    starts = np.ones(len(row_hashes), dtype=np.bool_)
+    starts[1:] = row_hashes[1:] != row_hashes[:-1]
+    places = np.arange(len(row_hashes))
+    copies = places - np.maximum.accumulate(np.where(starts, places, 0))
+    return mix64(row_hashes ^ mix64(copies.astype(np.uint64)))
 
 
 class _Run:

@@ -1,6 +1,6 @@
 """Raw rows with typed access by role: where a logged value becomes a label, a time, a number or a category."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,10 @@ from tracking.errors import InputError
 NULL_TEXTS: Final = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "\\N")
 _EPOCH_UNITS_US: Final = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _LARGEST_EXACT: Final = 2.0**53
+# What a calendar can show: the years 1 to 9999. A wrong unit of an epoch lies outside.
+_FIRST_US: Final = -62_135_596_800_000_000
+_LAST_US: Final = 253_402_300_799_999_999
+_HOUR_DIGITS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Rows:
         if wrong.any():
             shown = values[wrong][0]
             raise InputError(
-                f"label column {name!r} == {'null' if np.isnan(shown) else shown:}, must be 0 or 1 in every row; "
+                f"label column {name!r} == {'null' if np.isnan(shown) else shown}, must be 0 or 1 in every row; "
                 f"{int(wrong.sum())} rows of this batch are not: drop or mend them"
             )
         return values.astype(np.uint8)
@@ -87,9 +91,13 @@ class Rows:
 
     def pinned(self) -> "Rows":
         """Return the rows with every context column at its pinned value, as a model in service sees them."""
+        return self.pinned_among(tuple(self.columns.context))
+
+    def pinned_among(self, names: tuple[str, ...]) -> "Rows":
+        """Return the rows with those context columns that are among `names` at their pinned values."""
         table = self.table
         for name, context in self.columns.context.items():
-            table = _with_constant(table, name, context.pinned)
+            table = _with_constant(table, name, context.pinned) if name in names else table
         return Rows(table, self.columns)
 
 
@@ -120,18 +128,20 @@ def time_values(name: str, array: pa.Array, time_format: str) -> npt.NDArray[np.
     if array.null_count:
         raise InputError(f"time column {name!r} has {array.null_count} missing values, must have none; drop them")
     if type_name(array.type) == "time":
-        return canonical_integers(array)
-    if time_format in _EPOCH_UNITS_US:
-        return _epoch_values(name, array, _EPOCH_UNITS_US[time_format])
-    if time_format == "yymmddhh":
-        array = array.cast(pa.string())
-        return canonical_integers(_parsed_times(name, array, lambda texts: pc.strptime(texts, "%y%m%d%H", "us")))
-    if type_name(array.type) != "text":
+        times = canonical_integers(array)
+    elif time_format in _EPOCH_UNITS_US:
+        times = _epoch_values(name, array, _EPOCH_UNITS_US[time_format])
+    elif time_format == "yymmddhh":
+        times = canonical_integers(_parsed_times(name, array.cast(pa.string()), _hour_times))
+    elif type_name(array.type) != "text":
         raise InputError(
             f"time column {name!r} is of type {array.type} with data.columns.time_format == {time_format!r}, "
             "must be s, ms, us or yymmddhh for numbers; state which"
         )
-    return canonical_integers(_parsed_times(name, array, _iso_times))
+    else:
+        times = canonical_integers(_parsed_times(name, array, _iso_times))
+    _check_calendar(name, times, 1)
+    return times
 
 
 def category_texts(array: pa.Array) -> pa.Array:
@@ -158,8 +168,21 @@ def category_texts(array: pa.Array) -> pa.Array:
 
 
 def rows_from_objects(objects: list[Mapping[str, object]], columns: Columns) -> Rows:
-    """Return rows from one mapping per row, as a serving team has them."""
-    return Rows(pa.Table.from_pylist([dict(item) for item in objects]), columns)
+    """Return rows from one mapping per row, as a serving team has them; a name that a row lacks is null there.
+
+    Raises:
+        InputError: a column mixes types.
+    """
+    # Arrow would take the names of the first object alone.
+    names = dict.fromkeys(name for item in objects for name in item)
+    return Rows(pa.table({name: _object_values(name, [item.get(name) for item in objects]) for name in names}), columns)
+
+
+def _object_values(name: str, values: list[object]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(f"column {name!r} mixes types ({error}), must hold one; convert its values") from error
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
@@ -196,21 +219,44 @@ def _first_unparsable(texts: pa.Array) -> str:
 
 
 def _epoch_values(name: str, array: pa.Array, unit_us: int) -> npt.NDArray[np.int64]:
-    kind = type_name(array.type)
-    if kind in {"text", "integer"}:
-        try:
-            return canonical_integers(array.cast(pa.int64())) * unit_us
-        except pa.ArrowInvalid:
-            kind = "real"
+    whole = _whole_numbers(array)
+    if whole is not None:
+        _check_calendar(name, whole, unit_us)
+        return whole * unit_us
     numbers = number_values(name, array)
     if np.isnan(numbers).any():
         raise InputError(f"time column {name!r} has missing values, must have none; drop them")
+    _check_calendar(name, numbers, unit_us)
     return np.floor(numbers * unit_us).astype(np.int64)
 
 
-def _parsed_times(name: str, array: pa.Array, parse: object) -> pa.Array:
+def _whole_numbers(array: pa.Array) -> npt.NDArray[np.int64] | None:
+    """Return whole numbers exactly; None where there are fractions, which binary64 holds well enough."""
+    if type_name(array.type) not in {"text", "integer"}:
+        return None
     try:
-        return parse(array)  # type: ignore[operator] # one of the two parsers of this module
+        return canonical_integers(array.cast(pa.int64()))
+    except pa.ArrowInvalid:
+        return None
+
+
+def _check_calendar(name: str, values: npt.NDArray[np.int64] | npt.NDArray[np.float64], unit_us: int) -> None:
+    outside = (values < _FIRST_US / unit_us) | (values > _LAST_US / unit_us)
+    if outside.any():
+        raise InputError(
+            f"time column {name!r} has {values[outside][0]}, must lie in the years 1 to 9999; "
+            "state data.columns.time_format or mend the value"
+        )
+
+
+def _hour_times(texts: pa.Array) -> pa.Array:
+    # Whole numbers lose the zero of the years 2000 to 2009.
+    return pc.strptime(pc.utf8_lpad(texts, _HOUR_DIGITS, "0"), "%y%m%d%H", "us")
+
+
+def _parsed_times(name: str, array: pa.Array, parse: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    try:
+        return parse(array)
     except pa.ArrowInvalid as error:
         raise InputError(f"time column {name!r}: {error}; state data.columns.time_format or mend the value") from error
 

@@ -1,6 +1,7 @@
 """Which rows train, validate and test: by windows of time, by hash of the user or the row, or by file."""
 
 import fnmatch
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -111,6 +112,18 @@ def split_of_file(path: str, settings: SplitSettings) -> Split:
     if any(fnmatch.fnmatch(path, pattern) for pattern in settings.validation_files):
         return Split.VALIDATION
     return Split.TRAIN
+
+
+def require_matches(paths: Sequence[str], settings: SplitSettings) -> None:
+    """Check that every pattern of files finds one.
+
+    Raises:
+        InputError: a pattern fits none of the relative `paths`.
+    """
+    for key in ("validation_files", "test_files"):
+        for pattern in getattr(settings, key):
+            if not fnmatch.filter(paths, pattern):
+                raise InputError(f"split.{key} has {pattern!r}, must fit a file of the data: {', '.join(paths)}")
 
 
 def utc_text(time_us: int) -> str:

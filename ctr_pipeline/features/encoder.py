@@ -20,11 +20,13 @@ type Matrix = npt.NDArray[np.float32]
 type FeatureType = Literal["q", "c"]
 
 _MONDAY_SHIFT: Final = 3  # 1970-01-01 was a Thursday
+# XGBoost takes no infinity, and a tree asks for nothing but the order.
+_LARGEST: Final = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
 class NumericFeature:
-    """A number as logged, clipped where configured; missing stays NaN."""
+    """A number as logged, clipped where configured and to what float32 can hold; missing stays NaN."""
 
     name: str
     column: str
@@ -38,7 +40,7 @@ class NumericFeature:
             numbers = np.where(numbers < self.low, self.low, numbers)
         if self.high is not None:
             numbers = np.where(numbers > self.high, self.high, numbers)
-        return numbers
+        return np.clip(numbers, -_LARGEST, _LARGEST)
 
 
 @dataclass(frozen=True, slots=True)

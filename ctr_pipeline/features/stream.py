@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ctr_pipeline.config import Columns, Settings, duration_us
-from ctr_pipeline.data.hashing import U64, hash_array
+from ctr_pipeline.data.hashing import U64, hash_array, hash_text, mix64
 from ctr_pipeline.data.rows import Rows
 from ctr_pipeline.features.encoder import (
     Encoder,
@@ -27,6 +27,7 @@ from tracking.errors import InputError
 
 MAX_NATIVE_CATEGORIES: Final = 1_000
 _TOTAL_KEY: Final = np.uint64(0)
+_FOLD_SALT: Final = np.uint64(hash_text("ctr-pipeline fold"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,13 @@ class TrainingBlock:
         rows: the raw rows.
         labels: 0 or 1, shape (n,).
         periods: never falling, shape (n,).
-        hashes: 64-bit row hashes, shape (n,).
+        words: pseudo-random, different also for equal rows, shape (n,); folds are made of them.
     """
 
     rows: Rows
     labels: npt.NDArray[np.uint8]
     periods: npt.NDArray[np.int64]
-    hashes: U64
+    words: U64
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,12 @@ class EncoderFit:
             settings: the columns' roles and `features`.
 
         Raises:
-            InputError: a column is missing, has too many native categories or an unreadable value.
+            InputError: a column is missing, has too many native categories or an unreadable value, or two features
+                have one name.
         """
         survey = _look(blocks(), settings)
         draft = _draft(settings, survey)
+        _check_names(draft.feature_names)
         return cls(
             draft.feature_names,
             draft.feature_types,
@@ -159,7 +162,8 @@ class _Survey:
 
     def learn(self, column: str, texts: pa.Array) -> None:
         encoded = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
-        seen = encoded.dictionary.take(encoded.indices.unique().drop_null()).cast(pa.large_string())
+        # A dictionary may hold null as a value too.
+        seen = encoded.dictionary.take(encoded.indices.unique().drop_null()).cast(pa.large_string()).drop_null()
         table = pa.table({"key": pa.array(hash_array(seen)), "text": seen})
         if column in self.vocabularies:
             table = pa.concat_tables([self.vocabularies[column], table])
@@ -236,6 +240,12 @@ def _statistic_features(settings: Settings) -> Iterator[StatisticFeature]:
         yield StatisticFeature(safe_name(" x ".join(cross)), cross)
 
 
+def _check_names(names: tuple[str, ...]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two features are called {name!r}, must have names of their own; rename a column")
+
+
 def safe_name(column: str) -> str:
     """Return a column's name as XGBoost takes it: without brackets and less-than signs."""
     return column.replace("[", "(").replace("]", ")").replace("<", "_")
@@ -292,8 +302,8 @@ class _Folds:
         return self._columns[feature.name].total()
 
     def _of(self, block: TrainingBlock) -> npt.NDArray[np.int64]:
-        # The hash's upper half: its lower bits also decide nothing else about the row.
-        return ((block.hashes >> np.uint64(32)) % self._n_folds).astype(np.int64)
+        # Salted, so that folds and splits by row have nothing to do with each other.
+        return ((mix64(block.words ^ _FOLD_SALT) >> np.uint64(32)) % self._n_folds).astype(np.int64)
 
 
 def _count_folds(blocks: Iterator[TrainingBlock], draft: Encoder, settings: Settings) -> _Folds:

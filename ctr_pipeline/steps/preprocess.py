@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ctr_pipeline.config import Settings, flatten
 from ctr_pipeline.data.log import ImpressionLog, SplitSummary, gather_log, read_raw_split, write_raw_split
 from ctr_pipeline.data.manifest import DatasetManifest
+from ctr_pipeline.data.order import ROW_HASH
 from ctr_pipeline.data.rows import Rows
 from ctr_pipeline.data.source import Source
 from ctr_pipeline.data.splits import Split, Windows, utc_text
@@ -73,7 +74,7 @@ def _gather(job: Job, manifest: DatasetManifest, scratch: Path) -> ImpressionLog
 def _training_blocks(log: ImpressionLog, settings: Settings) -> Iterator[TrainingBlock]:
     for block in log.blocks(Split.TRAIN):
         rows = Rows(prepare(block.rows.table, settings), settings.data.columns)
-        yield TrainingBlock(rows, block.rows.labels(), block.periods, block.hashes)
+        yield TrainingBlock(rows, block.rows.labels(), block.periods, block.words)
 
 
 def _watched(writer: SplitWriter, job: Job, n_rows: int) -> Callable[[Matrix, npt.NDArray[np.uint8]], None]:
@@ -88,7 +89,8 @@ def _encode_validation(job: Job, encoder: Encoder, raw: Path) -> SplitSummary:
     columns = job.settings.data.columns
     with SplitWriter(job.output / VALIDATION_FILE, encoder.feature_names) as writer:
         for batch in read_raw_split(raw, job.settings.runtime.batch_rows):
-            encoded = encoder.encode(Rows(prepare(batch, job.settings), columns))
+            # A custom function gets the same columns here as in training: the logged ones.
+            encoded = encoder.encode(Rows(prepare(batch.drop_columns([ROW_HASH]), job.settings), columns))
             writer.write(encoded.matrix, Rows(batch, columns).labels())
     return writer.summary()
 

@@ -130,6 +130,11 @@ class ExecutionFolder:
     path: Path
 
     @property
+    def is_there(self) -> bool:
+        """Whether an execution lies there."""
+        return (self.path / RECORD_FILE).exists()
+
+    @property
     def settings(self) -> Path:
         """The resolved settings."""
         return self.path / SETTINGS_FILE

@@ -1,6 +1,6 @@
 """What a run is made of, looked up before it starts: source, environment, data; the recipe that states it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -166,7 +166,7 @@ def circumstances_of(
     )
 
 
-def run_tags(provenance: Provenance, manifest: DatasetManifest, recipe_digest: str) -> Mapping[str, str]:
+def run_tags(provenance: Provenance, manifest: DatasetManifest, recipe_digest: str) -> dict[str, str]:
     """Return the tags of all of an execution's runs, in the names that trackers' pages know."""
     git = provenance.git
     tags = {

@@ -19,6 +19,7 @@ from tracking.tracker import Tracker
 EXECUTION_TAG: Final = "ctr.execution_id"
 STEP_TAG: Final = "ctr.step"
 FAILURE_TAG: Final = "ctr.failure"
+VERSIONS: Final = ("data_version", "code_version", "recipe_digest")
 _LONGEST_FAILURE: Final = 5_000
 
 
@@ -42,9 +43,8 @@ class Recorder:
             )
             self._logged = replace(self._logged, run_id=run_id)
             self._folder.save_logged(self._logged)
-        self._tracker.log(
-            self.run_id, self._identity_items(), folder=self._folder.path, timestamp_ms=execution.started_ms
-        )
+        known = [*_versions(execution), *self._known_before()]
+        self._tracker.log(self.run_id, known, folder=self._folder.path, timestamp_ms=execution.started_ms)
         return self.run_id
 
     @property
@@ -63,6 +63,8 @@ class Recorder:
             tags={EXECUTION_TAG: execution.execution_id, STEP_TAG: state.name, **execution.tags},
             parent_run_id=self.run_id,
         )
+        versions = _versions(execution)
+        self._tracker.log(run_id, versions, folder=self._folder.path, timestamp_ms=state.started_ms)
         ids = {**self._logged.step_run_ids, state.key: run_id}
         self._logged = replace(self._logged, step_run_ids=ids)
         self._folder.save_logged(self._logged)
@@ -108,13 +110,18 @@ class Recorder:
                         known.add(item.name)
                         yield item
 
-    def _identity_items(self) -> Iterator[Item]:
+    def _known_before(self) -> Iterator[Item]:
         settings = json.loads(self._folder.settings.read_bytes())
         for key, value in flatten(settings).items():
             yield Param(key, value)
         yield Artifact(self._folder.settings.name)
         for path in sorted(self._folder.provenance.iterdir()):
             yield Artifact(f"{self._folder.provenance.name}/{path.name}", self._folder.provenance.name)
+
+
+def _versions(execution: Execution) -> list[Param]:
+    """Return as params what the tags say too: trackers' pages compare params side by side."""
+    return [Param(key, execution.tags[key]) for key in VERSIONS if key in execution.tags]
 
 
 def _unlinked(item: Item) -> Item:

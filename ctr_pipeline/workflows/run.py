@@ -1,34 +1,24 @@
 """`run`: pin the data, state the recipe, run the steps, keep what they made, log it."""
 
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from ctr_pipeline.config_file import LoadedSettings
-from ctr_pipeline.data.digest_cache import DigestCache
-from ctr_pipeline.data.formats import DataFormat
-from ctr_pipeline.data.manifest import DatasetManifest
-from ctr_pipeline.data.pin import DataStore, open_pinned, pin
-from ctr_pipeline.data.source import Source
 from ctr_pipeline.engines.local import LocalEngine, StepJob, StepProgress
 from ctr_pipeline.pipeline import DATA_INPUT, PIPELINE, StepSpec
-from ctr_pipeline.steps.job import FILES_FOLDER, MANIFEST_FILE, StepRecord
+from ctr_pipeline.steps.job import FILES_FOLDER, StepRecord
 from ctr_pipeline.workflows.background import BackgroundRecorder
-from ctr_pipeline.workflows.execution import Execution, ExecutionFolder, Home, Process, StepState
-from ctr_pipeline.workflows.provenance import capture, circumstances_of, find_tree, identity_of, run_tags
+from ctr_pipeline.workflows.execution import Execution, StepState
+from ctr_pipeline.workflows.preparation import DATA_FOLDER, PreparedRun, prepare_run
 from ctr_pipeline.workflows.recorder import Recorder
-from ctr_pipeline.workflows.tracker import open_tracker, shown_uri
+from ctr_pipeline.workflows.tracker import open_tracker
 from tracking.errors import ProblemError, TrackingError
-from tracking.folder_objects import FolderObjects
-from tracking.recipe import Outputs, Recipe
+from tracking.recipe import Outputs
 from tracking.records import RunStatus
-
-DATA_FOLDER: Final = "data"
 
 
 class Watcher(Protocol):
@@ -116,9 +106,7 @@ def run_pipeline(
     """
     engine = LocalEngine()
     began = time.monotonic()
-    run = _Run.prepare(
-        loaded, engine=engine, watcher=watcher, start=start, argv=argv, clock_ms=clock_ms
-    )
+    run = _Run(prepare_run(loaded, start=start, argv=argv, started_ms=clock_ms()), engine, watcher, clock_ms)
     uri = loaded.settings.tracking.uri or run.home.tracking_uri
     recorder = BackgroundRecorder(lambda: Recorder(open_tracker(uri, run.home), run.folder))
     records: dict[str, StepRecord] = {}
@@ -141,70 +129,16 @@ class _Run:
     """One run in progress."""
 
     def __init__(
-        self,
-        *,
-        home: Home,
-        folder: ExecutionFolder,
-        execution: Execution,
-        recipe: Recipe,
-        engine: LocalEngine,
-        watcher: Watcher,
-        code_root: Path | None,
-        clock_ms: Callable[[], int],
+        self, prepared: PreparedRun, engine: LocalEngine, watcher: Watcher, clock_ms: Callable[[], int]
     ) -> None:
-        self.home = home
-        self.folder = folder
-        self.execution = execution
-        self._recipe = recipe
+        self.home = prepared.home
+        self.folder = prepared.folder
+        self.execution = prepared.execution
+        self._recipe = prepared.recipe
+        self._code_root = prepared.code_root
         self._engine = engine
         self._watcher = watcher
-        self._code_root = code_root
         self._clock_ms = clock_ms
-
-    @classmethod
-    def prepare(
-        cls,
-        loaded: LoadedSettings,
-        *,
-        engine: LocalEngine,
-        watcher: Watcher,
-        start: Path,
-        argv: Sequence[str],
-        clock_ms: Callable[[], int],
-    ) -> "_Run":
-        """Pin the data, look at code and environment, and write down what is about to happen."""
-        settings = loaded.settings
-        tree = find_tree(start, loaded)
-        home = Home.find(tree.root or start)
-        store = DataStore(FolderObjects(home.store))
-        manifest = pin_data(loaded, store, home)
-        started_ms = clock_ms()
-        folder = home.execution(_new_execution_id(started_ms))
-        provenance = capture(tree, loaded, argv, folder.provenance, home.cache)
-        started_utc = datetime.fromtimestamp(started_ms / 1000, UTC).isoformat()
-        circumstances = circumstances_of(loaded, provenance, manifest, store.objects.uri, started_utc)
-        recipe = Recipe(identity_of(loaded, provenance, manifest), circumstances, grade=provenance.grade)
-        execution = Execution(
-            execution_id=folder.path.name,
-            name=f"{settings.name}-{folder.path.name[-4:]}",
-            experiment=settings.tracking.experiment,
-            tracking_uri=shown_uri(settings.tracking.uri or home.tracking_uri),
-            started_ms=started_ms,
-            process=Process.current(),
-            tags=run_tags(provenance, manifest, recipe.digest),
-        )
-        _write_inputs(folder, loaded, manifest, store, recipe)
-        folder.save(execution)
-        return cls(
-            home=home,
-            folder=folder,
-            execution=execution,
-            recipe=recipe,
-            engine=engine,
-            watcher=watcher,
-            code_root=tree.root,
-            clock_ms=clock_ms,
-        )
 
     def tell(self, recorder: BackgroundRecorder) -> None:
         """Have the run begun in the tracker."""
@@ -295,32 +229,3 @@ class _Run:
     def _keep(self, execution: Execution) -> None:
         self.execution = execution
         self.folder.save(execution)
-
-
-def pin_data(loaded: LoadedSettings, store: DataStore, home: Home) -> DatasetManifest:
-    """Pin the settings' input in the store and return its manifest.
-
-    Raises:
-        InputError: the input is missing, broken, or changes meanwhile.
-    """
-    data = loaded.settings.data
-    data_format = DataFormat(data.format, data.delimiter, data.header, data.column_names)
-    source = Source.open(data.uri, data_format)
-    cache = DigestCache(home.cache / "digests")
-    return pin(source, store, cache, name=loaded.settings.name, time_column=data.columns.time)
-
-
-def _write_inputs(
-    folder: ExecutionFolder, loaded: LoadedSettings, manifest: DatasetManifest, store: DataStore, recipe: Recipe
-) -> None:
-    data = folder.path / DATA_FOLDER
-    open_pinned(manifest, store, data / FILES_FOLDER)
-    (data / MANIFEST_FILE).write_bytes(manifest.to_json())
-    (folder.provenance / MANIFEST_FILE).write_bytes(manifest.to_json())
-    folder.settings.write_text(loaded.settings.to_json(), encoding="utf-8")
-    folder.recipe.write_bytes(recipe.to_json())
-
-
-def _new_execution_id(started_ms: int) -> str:
-    began = datetime.fromtimestamp(started_ms / 1000, UTC)
-    return f"{began:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

@@ -15,7 +15,7 @@ from tracking.folder_objects import FolderObjects
 from tracking.objects import MemoryObjects, ObjectChangedError, ObjectMissingError, Objects, check_key
 
 ADAPTERS: dict[str, Callable[[Path], Objects]] = {
-    "memory": lambda folder: MemoryObjects(),
+    "memory": lambda _: MemoryObjects(),
     "folder": lambda folder: FolderObjects(folder / "objects"),
 }
 

@@ -69,7 +69,7 @@ def test_an_empty_folder_is_taken_and_any_other_is_refused(tmp_path: Path) -> No
     archive = archive_of(tmp_path, source("a.py", b""))
     (tmp_path / "empty").mkdir()
     restore_snapshot(archive, tmp_path / "empty")
-    with pytest.raises(InputError, match="^folder .*empty holds something, must be empty or new: give another"):
+    with pytest.raises(InputError, match=r"^folder .*empty holds something, must be empty or new: give another"):
         restore_snapshot(archive, tmp_path / "empty")
     with pytest.raises(InputError, match="holds something"):
         restore_snapshot(archive, archive)
@@ -167,13 +167,13 @@ def test_a_link_that_leads_out_through_another_link_is_refused(tmp_path: Path) -
 
 def test_a_file_through_a_link_is_refused(tmp_path: Path) -> None:
     members = [(link("tree/l", "sub"), b""), (tarfile.TarInfo("tree/l/a.py"), b"x")]
-    with pytest.raises(DamagedSnapshotError, match="tree/l/a.py is there twice"):
+    with pytest.raises(DamagedSnapshotError, match=r"tree/l/a\.py is there twice"):
         restore_snapshot(forged(tmp_path, members), tmp_path / "into")
 
 
 def test_a_file_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     members = [(tarfile.TarInfo("tree/a.py"), b"x"), (tarfile.TarInfo("tree/a.py"), b"y")]
-    with pytest.raises(DamagedSnapshotError, match="tree/a.py is there twice"):
+    with pytest.raises(DamagedSnapshotError, match=r"tree/a\.py is there twice"):
         restore_snapshot(forged(tmp_path, members), tmp_path / "into")
 
 

@@ -1,4 +1,4 @@
-import datetime
+import datetime as dt
 import json
 import math
 from pathlib import Path
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tracking.canonical import canonical_json, frozen, sha256_file, sha256_hex
 from tracking.errors import InputError
 
-TEXT = st.text(st.characters(exclude_categories=("Cs",)))
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda values: st.lists(values) | st.dictionaries(TEXT, values),
@@ -59,7 +59,7 @@ def test_the_spelling_of_each_kind_of_value(value: object, spelling: bytes) -> N
         ({"a": [1.0, math.nan]}, r"^value\.a\[1\] == nan, must be a finite number: use null"),
         (math.inf, "^value == inf, must be a finite number"),
         ({1: 2}, "^value has the key 1, must be text: quote it"),
-        ({"a": datetime.date(2026, 1, 1)}, r"^value\.a is of type date, must be text, a number"),
+        ({"a": dt.date(2026, 1, 1)}, r"^value\.a is of type date, must be text, a number"),
         ("\udcff", "^value == '.udcff', must be Unicode text"),
         ({"\udcff": 1}, "^a key of value == '.udcff', must be Unicode text"),
     ],

@@ -74,7 +74,8 @@ class TestIsSource:
 
 
 class TestCodeFiles:
-    def test_every_file_of_a_package_counts_but_what_is_left_out(self, site: Path) -> None:
+    @pytest.mark.usefixtures("site")
+    def test_every_file_of_a_package_counts_but_what_is_left_out(self) -> None:
         found = code_files(["demo_pkg"], leave_out=["demo_pkg/data/samples"])
         assert paths(found) == ["demo_pkg/__init__.py", "demo_pkg/data/table.csv", "demo_pkg/model.py"]
 
@@ -82,7 +83,7 @@ class TestCodeFiles:
         write(site, "demo_single.py", "x = 1\n")
         assert paths(code_files(["demo_single"])) == ["demo_single.py"]
 
-    def test_a_project_adds_its_modules_but_no_tests_docs_or_environments(self, site: Path, tmp_path: Path) -> None:
+    def test_a_project_adds_its_modules_but_no_tests_docs_or_environments(self, tmp_path: Path) -> None:
         project = tmp_path / "project"
         for name in ("features.py", "src/deep/x.py", "src/docs/y.py", "notes.md"):
             write(project, name)
@@ -103,14 +104,14 @@ class TestCodeFiles:
         assert found == [*paths(code_files(["demo_pkg"])), "project:own.py"]
 
     def test_an_unknown_package_is_refused(self) -> None:
-        with pytest.raises(InputError, match="^package no_such_pkg is in no folder on Python's path: install it"):
+        with pytest.raises(InputError, match=r"^package no_such_pkg is in no folder on Python's path: install it"):
             code_files(["no_such_pkg"])
 
     def test_a_zipped_package_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
             archive.writestr("demo_zipped/__init__.py", "")
         monkeypatch.syspath_prepend(tmp_path / "z.zip")
-        with pytest.raises(InputError, match="^package demo_zipped is in no folder"):
+        with pytest.raises(InputError, match=r"^package demo_zipped is in no folder"):
             code_files(["demo_zipped"])
 
 

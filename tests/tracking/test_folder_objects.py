@@ -3,19 +3,20 @@ import multiprocessing
 import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 
-from tracking.aside import StoreError, abandoned
+from tracking.aside import StoreError, _is_abandoned, abandoned, written_aside
 from tracking.folder_objects import FolderObjects
 
 NOW_S = 2_000_000_000.0
 BARRIER: Barrier
 
 
-def put_numbered(root: str, number: int, has_links: bool) -> bool:
+def put_numbered(root: str, number: int, *, has_links: bool) -> bool:
     with pytest.MonkeyPatch.context() as patch:
         if not has_links:
             without_links(patch)
@@ -29,11 +30,11 @@ def use_barrier(barrier: Barrier) -> None:
 
 
 @pytest.mark.parametrize("has_links", [True, False])
-def test_of_fifty_processes_exactly_one_wins_and_the_content_is_whole(tmp_path: Path, has_links: bool) -> None:
+def test_of_fifty_processes_exactly_one_wins_and_the_content_is_whole(tmp_path: Path, *, has_links: bool) -> None:
     context = multiprocessing.get_context("forkserver")
     barrier = context.Barrier(50)
     with ProcessPoolExecutor(50, context, initializer=use_barrier, initargs=(barrier,)) as pool:
-        won = list(pool.map(put_numbered, [str(tmp_path)] * 50, range(50), [has_links] * 50))
+        won = list(pool.map(partial(put_numbered, str(tmp_path), has_links=has_links), range(50)))
     assert won.count(True) == 1
     assert FolderObjects(tmp_path).read("shared/key") == f"{won.index(True):04d}".encode() * 50_000
     assert abandoned(tmp_path, now_s=NOW_S) == ()
@@ -143,6 +144,27 @@ def test_another_machines_unfinished_file_is_stale_after_its_time(tmp_path: Path
     os.utime(file, (1000, 1000))
     assert objects.stale_temporaries(now_s=1500) == ()
     assert objects.stale_temporaries(now_s=10_000) == (file,)
+
+
+def test_a_file_of_another_users_process_is_not_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(process: int, number: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    objects = FolderObjects(tmp_path)
+    with written_aside(tmp_path / ".tmp", lambda _: None):
+        (file,) = (tmp_path / ".tmp").iterdir()
+        monkeypatch.setattr(os, "kill", refused)
+        assert objects.stale_temporaries(now_s=0) == ()
+        assert objects.stale_temporaries(now_s=NOW_S * 2) == (file,)
+
+
+def test_a_file_that_is_published_while_one_looks_is_not_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def published(path: Path) -> os.stat_result:
+        raise FileNotFoundError(path)
+
+    with written_aside(tmp_path, lambda _: None), monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", published)
+        assert _is_abandoned(next(tmp_path.iterdir()), NOW_S) is False
 
 
 def test_files_of_other_programs_are_not_called_stale(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -41,10 +42,8 @@ def test_everything_pinned_committed_and_locked_is_an_a() -> None:
         ({"snapshot_kept": False}, "D", "source snapshot not kept"),
     ],
 )
-def test_each_missing_ingredient_has_its_letter_and_is_named(
-    change: dict[str, object], letter: str, missing: str
-) -> None:
-    assert grade(replace(COMPLETE, **change)) == Grade(Letter(letter), (missing,))  # type: ignore[arg-type]
+def test_each_missing_ingredient_has_its_letter_and_is_named(change: dict[str, Any], letter: str, missing: str) -> None:
+    assert grade(replace(COMPLETE, **change)) == Grade(Letter(letter), (missing,))
 
 
 def test_the_worst_counts_and_comes_first() -> None:
@@ -69,5 +68,6 @@ def test_an_a_is_exactly_what_misses_nothing(evidence: Evidence) -> None:
 
 @given(st.builds(Evidence), st.sampled_from(["uncommitted", "left_out", "unknown", "drift"]))
 def test_a_further_problem_never_makes_the_grade_better(evidence: Evidence, name: str) -> None:
-    worse = replace(evidence, **{name: (*getattr(evidence, name), "more")})
+    change: dict[str, Any] = {name: (*getattr(evidence, name), "more")}
+    worse = replace(evidence, **change)
     assert grade(worse).letter >= grade(evidence).letter

@@ -13,7 +13,7 @@ from tracking.grade import Grade, Letter
 from tracking.recipe import Circumstances, Identity, Outputs, Recipe
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "recipe-1.json"
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SETTINGS = st.dictionaries(
     TEXT,

@@ -8,10 +8,10 @@ import pytest
 
 from tests.tracking.repository import Repository
 from tracking import code as code_module
+from tracking.archive import restore_snapshot
 from tracking.aside import StoreError
 from tracking.canonical import canonical_json, sha256_hex
 from tracking.code import SourceTree, code_files
-from tracking.archive import restore_snapshot
 from tracking.secrets import SecretFoundError, SecretScanner
 from tracking.snapshot import SourceSnapshot, take_snapshot
 from tracking.source_files import SnapshotLimits
@@ -241,6 +241,18 @@ def test_a_file_that_cannot_be_read_is_named(
     assert reasons(snapshot) == {"b.py": "it cannot be read (Permission denied)"}
 
 
+def test_a_recorded_file_that_cannot_be_read_has_no_digest(
+    repository: Repository, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    repository.write("data.bin", b"1")
+    monkeypatch.setattr("tracking.source_files.sha256_file", refused)
+    (left,) = snap(repository, out).left_out
+    assert (left.path, left.sha256) == ("data.bin", None)
+
+
 def test_a_file_that_vanishes_is_named(repository: Repository, out: Path) -> None:
     repository.commit(a="", b="")
     tree = SourceTree.find(repository.root)
@@ -259,6 +271,40 @@ def test_the_record_is_canonical_and_names_no_machine_path(repository: Repositor
     assert record["format"] == 1
 
 
+class TestWhatIsMissing:
+    """What the grade names."""
+
+    def test_a_clean_tree_misses_nothing(self, repository: Repository, out: Path) -> None:
+        repository.commit(a="")
+        snapshot = snap(repository, out)
+        assert (snapshot.uncommitted, snapshot.recorded, snapshot.unknown) == ((), (), ())
+
+    def test_changed_deleted_and_new_source_is_uncommitted(self, repository: Repository, out: Path) -> None:
+        repository.commit(a="", b="", c="")
+        repository.write("a.py", "x = 1\n")
+        (repository.root / "b.py").unlink()
+        repository.write("new.py", "")
+        assert snap(repository, out).uncommitted == ("a.py", "b.py", "new.py")
+
+    def test_an_ignored_module_that_can_be_imported_is_uncommitted(self, repository: Repository, out: Path) -> None:
+        repository.write(".gitignore", "local.py\n")
+        repository.commit()
+        repository.write("local.py", "")
+        tree = SourceTree.find(repository.root)
+        assert take_snapshot(tree, out, code=code_files([], project=repository.root)).uncommitted == ("local.py",)
+
+    def test_files_beside_the_source_are_recorded(self, repository: Repository, out: Path) -> None:
+        repository.write("clicks.csv", "1")
+        repository.write(".env", "X=1")
+        assert snap(repository, out).recorded == (".env", "clicks.csv")
+
+    def test_files_without_a_digest_are_unknown(self, repository: Repository, out: Path) -> None:
+        repository.write("clicks.csv", "1" * 10)
+        assert snap(repository, out, SnapshotLimits(digested_total=5)).unknown == (
+            "clicks.csv (untracked, and no source file of at most 1 MB)",
+        )
+
+
 class TestPackages:
     @pytest.fixture
     def package(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -269,7 +315,8 @@ class TestPackages:
         monkeypatch.syspath_prepend(folder.parent)
         return folder
 
-    def test_an_installed_package_alone_is_the_snapshot(self, package: Path, out: Path) -> None:
+    @pytest.mark.usefixtures("package")
+    def test_an_installed_package_alone_is_the_snapshot(self, out: Path) -> None:
         snapshot = take_snapshot(SourceTree.of_package(["demo_snap"]), out)
         assert [(file.part, file.path) for file in snapshot.files] == [
             ("site", "demo_snap/__init__.py"),
@@ -278,9 +325,8 @@ class TestPackages:
         assert snapshot.import_roots == ("site",)
         assert snapshot.note == "the code was installed as a package"
 
-    def test_beside_a_users_own_tree_the_package_goes_under_site(
-        self, package: Path, repository: Repository, out: Path
-    ) -> None:
+    @pytest.mark.usefixtures("package")
+    def test_beside_a_users_own_tree_the_package_goes_under_site(self, repository: Repository, out: Path) -> None:
         repository.commit(features="f = 1\n")
         snapshot = take_snapshot(SourceTree.find(repository.root, ["demo_snap"]), out)
         assert [file.member for file in snapshot.files] == [
@@ -314,7 +360,7 @@ class TestPackages:
         assert statuses(snapshot)["local.py"] == "ignored"
 
     def test_a_package_in_a_virtual_environment_inside_the_tree_goes_under_site(
-        self, package: Path, repository: Repository, out: Path, monkeypatch: pytest.MonkeyPatch
+        self, repository: Repository, out: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         repository.write(".gitignore", "env/\n")
         repository.write("env/pyvenv.cfg", "")

@@ -82,7 +82,7 @@ def test_a_file_that_changes_while_it_is_stored_is_refused(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "f").write_bytes(b"content")
-    monkeypatch.setattr("tracking.store.sha256_file", lambda path: ABSENT)
+    monkeypatch.setattr("tracking.store.sha256_file", lambda _: ABSENT)
     with pytest.raises(ObjectChangedError, match="it changed while it was stored; store it again when nothing writes"):
         store.put_file(tmp_path / "f")
     assert list(store.digests()) == []

@@ -6,7 +6,7 @@ round times all of ours, sorting and fitting included, and some replicates of th
 scaled up. At the smallest size the loop runs in full, with other draws than ours, and the intervals are compared; with
 the same draws the replicates themselves must agree.
 
-    OMP_NUM_THREADS=1 python benchmarks/evaluate.py [--sizes 12000 1000000] [--rounds 5]
+    OMP_NUM_THREADS=1 python benchmarks/bench_evaluate.py [--sizes 12000 1000000] [--rounds 5]
 """
 
 import argparse

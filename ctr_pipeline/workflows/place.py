@@ -1,0 +1,116 @@
+"""Where runs are kept and recorded, as seen from a folder: the home on this machine and the tracker that is named."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ctr_pipeline.config_file import LoadedSettings, load_settings
+from ctr_pipeline.data.pin import DataStore
+from ctr_pipeline.workflows.execution import Execution, Home
+from ctr_pipeline.workflows.tracker import open_tracker, shown_uri
+from tracking.code import SourceTree
+from tracking.errors import InputError
+from tracking.folder_objects import FolderObjects
+from tracking.tracker import Tracker
+
+DEFAULT_CONFIG: Final = "configs/default.yaml"
+DATABASE_FILE: Final = "mlflow.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A home and its tracker.
+
+    Attributes:
+        root: the source tree's folder, or the folder itself.
+        home: where this machine keeps executions and pinned data.
+        uri: of the tracker, with credentials where it has them: never to be shown.
+    """
+
+    root: Path
+    home: Home
+    uri: str
+
+    @property
+    def shown_uri(self) -> str:
+        """The tracker's URI without credentials."""
+        return shown_uri(self.uri)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the tracker is the home's own database."""
+        return self.uri == self.home.tracking_uri
+
+    @property
+    def has_database(self) -> bool:
+        """Whether the home's own database is there."""
+        return (self.home.path / DATABASE_FILE).exists()
+
+    @property
+    def store(self) -> DataStore:
+        """The home's pinned data."""
+        return DataStore(FolderObjects(self.home.store))
+
+    def tracker(self) -> Tracker:
+        """Open the tracker to read from it; no database is made.
+
+        Raises:
+            InputError: the home has no database yet.
+            TrackingError: the tracker cannot be reached.
+        """
+        if self.is_local and not self.has_database:
+            raise InputError(
+                f"no run is recorded in {self.shown_uri}: start one with `ctr-pipeline run`, or name the tracker "
+                "with --tracking-uri"
+            )
+        return open_tracker(self.uri, self.home)
+
+    def tracker_of(self, execution: Execution) -> Tracker:
+        """Open the tracker that an execution was told to log to; its database is made where it is missing.
+
+        Raises:
+            TrackingError: it cannot be reached.
+        """
+        # The record has no credentials; where it names the same tracker, ours does.
+        uri = self.uri if self.records(execution) else execution.tracking_uri
+        return open_tracker(uri, self.home)
+
+    def records(self, execution: Execution) -> bool:
+        """Whether this tracker is the one that an execution logs to."""
+        return execution.tracking_uri == self.shown_uri
+
+
+def find_place(start: Path, *, config: str | None = None, tracking_uri: str | None = None) -> Place:
+    """Return the home around a folder and the tracker: as given, as configured, or the home's own.
+
+    Args:
+        start: a folder of the project.
+        config: YAML file; by default `configs/default.yaml` where there is one.
+        tracking_uri: goes before the configured one.
+
+    Raises:
+        InputError: the config is broken.
+    """
+    root = SourceTree.find(start).root or start
+    home = Home.find(root)
+    return Place(root, home, tracking_uri or _configured_uri(start, config) or home.tracking_uri)
+
+
+def default_config(start: Path) -> str | None:
+    """Return the config that is used where none is given; None means the bundled one."""
+    path = start / DEFAULT_CONFIG
+    return str(path) if path.exists() else None
+
+
+def load_config(start: Path, config: str | None) -> LoadedSettings:
+    """Return the settings of a config, or of the default one.
+
+    Raises:
+        InputError: the config is missing or broken.
+    """
+    return load_settings(config or default_config(start))
+
+
+def _configured_uri(start: Path, config: str | None) -> str | None:
+    chosen = config or default_config(start)
+    return None if chosen is None else load_settings(chosen).settings.tracking.uri
