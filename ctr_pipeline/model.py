@@ -1,5 +1,7 @@
 """XGBoost: train from batches, predict raw margins, save, load."""
 
+import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,10 @@ type Batches = Callable[[], Iterable["LabelledBatch"]]
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
+_LOG2_E: Final = 1.4426950408889634
+# The first 32 bits of ln(2), so that their product with a small whole number is exact, and the rest.
+_LN2_HIGH: Final = float.fromhex("0x1.62e42feep-1")
+_LN2_LOW: Final = float.fromhex("0x1.a39ef35793c76p-33")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +89,17 @@ def train_model(
         on_round: called with the number of rounds done, for progress.
 
     Raises:
-        InputError: there is no click or nothing but clicks to train on, or a monotone feature is unknown.
+        InputError: there is no click or nothing but clicks to train on, a monotone feature is unknown, or there is no
+            GPU for `cuda`.
     """
     if not 0 < data.n_clicks < data.n_rows:
         raise InputError(
             f"the training rows have {data.n_clicks} clicks in {data.n_rows} rows, must have clicks and non-clicks; "
             "lengthen the training window or mend the label"
         )
+    # XGBoost itself would fall back to the CPU and only warn.
+    if settings.device == "cuda" and not has_cuda():
+        raise InputError("train.device == 'cuda', must be 'cpu' where XGBoost finds no GPU; set it, or bring a GPU")
     parameters = _parameters(data, settings, seed, threads)
     train = _quantile_matrix(data.train, data, settings.max_bin, threads, ref=None)
     watched = [(train, TRAIN)]
@@ -132,13 +142,23 @@ def click_probabilities(margins: npt.NDArray[np.float32], click_weight: float) -
 
     With odds `o` learnt from clicks weighted by `w`, the odds in the log are `o / w` (Elkan 2001, theorem 2).
     """
-    odds: npt.NDArray[np.float64] = np.exp(margins.astype(np.float64)) / click_weight
+    odds = _exponential(margins.astype(np.float64)) / click_weight
     return odds / (1.0 + odds)
+
+
+def has_cuda() -> bool:
+    """Return whether XGBoost can compute on a GPU here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tiny = xgb.DMatrix(np.zeros((2, 1), np.float32), label=[0, 1])
+        booster = xgb.train({"device": "cuda", "nthread": 1}, tiny, num_boost_round=0)
+    return str(json.loads(booster.save_config())["learner"]["generic_param"]["device"]).startswith("cuda")
 
 
 def save_booster(booster: xgb.Booster, path: Path) -> None:
     """Write a booster as UBJSON."""
-    booster.save_model(path)
+    # Written by Python, so that a full disk is an OSError that names the file.
+    path.write_bytes(booster.save_raw("ubj"))
 
 
 def load_booster(path: Path, threads: int | None = None) -> xgb.Booster:
@@ -162,6 +182,23 @@ def importances(booster: xgb.Booster) -> dict[str, dict[str, float]]:
     names = booster.feature_names or []
     # get_score gives lists for linear boosters alone; ours are trees.
     return {name: {kind: float(np.sum(found.get(name, 0.0))) for kind, found in scores.items()} for name in names}
+
+
+def _exponential(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return e to the power of each value, within 2 units in the last place.
+
+    numpy's own differs in bits between CPUs, and predictions are digested: here are only + - x / and powers of two,
+    which every CPU rounds alike. As in Cody and Waite: ``exp(x) = 2**k * exp(r)`` with ``|r| <= ln(2) / 2``, and the
+    Taylor series of ``exp(r)`` up to ``r**13 / 13!``.
+    """
+    bounded = np.clip(values, -700.0, 700.0)
+    power = np.rint(bounded * _LOG2_E)
+    rest = (bounded - power * _LN2_HIGH) - power * _LN2_LOW
+    series = np.ones_like(rest)
+    for degree in range(13, 0, -1):
+        series = 1.0 + rest / degree * series
+    scaled: npt.NDArray[np.float64] = np.ldexp(series, power.astype(np.int32))
+    return scaled
 
 
 def _parameters(data: TrainingData, settings: TrainSettings, seed: int, threads: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from ctr_pipeline.config import Columns, Settings
 from ctr_pipeline.data.hashing import hash_text, type_name
+from ctr_pipeline.features.carried_code import carry_code, imported_modules
 from ctr_pipeline.predictor import Predictor
 from tracking.errors import InputError
 
@@ -36,6 +37,7 @@ _MLFLOW_TYPES: Final = {
     "real": "double",
     "boolean": "boolean",
     "time": "datetime",
+    "bytes": "binary",
 }
 
 
@@ -52,9 +54,15 @@ def write_serving_files(folder: Path, test_rows: Path, settings: Settings) -> No
     rows = rows.select(predictor.input_schema.names)
     _write_json(folder / SIGNATURE_FILE, _signature(predictor.input_schema))
     _write_json(folder / EXAMPLE_FILE, list(_example(rows.slice(0, EXAMPLE_ROWS), settings.data.columns)))
-    (folder / REQUIREMENTS_FILE).write_text("".join(f"{line}\n" for line in _requirements()), encoding="utf-8")
     (folder / PYTHON_FILE).write_text(platform.python_version(), encoding="utf-8")
     scores = predictor.score(rows)
+    custom = settings.features.custom
+    if custom is not None:
+        # After it was called: what it imports late is loaded now.
+        carry_code(custom, folder)
+    packages = {*_PACKAGES, *(_own_packages(custom, folder) if custom is not None else ())}
+    lines = (f"{name}=={metadata.version(name)}\n" for name in sorted(packages))
+    (folder / REQUIREMENTS_FILE).write_text("".join(lines), encoding="utf-8")
     check = rows.append_column(MARGIN, pa.array(scores.margins))
     check = check.append_column(PROBABILITY, pa.array(scores.probabilities))
     pq.write_table(check, folder / CHECK_FILE, compression="zstd")
@@ -83,11 +91,11 @@ def _first_rows(path: Path, n_rows: int) -> pa.Table:
 
 
 def _signature(inputs: pa.Schema) -> dict[str, Any]:
-    # pandas makes reals of whole numbers with gaps, so a whole number that may be missing is announced as one.
+    # pandas makes reals of whole numbers with gaps, and MLflow takes neither for the other: `any` lets both through.
     columns = [
         {
             "name": field.name,
-            "type": "double" if field.nullable and field.type == pa.int64() else _MLFLOW_TYPES[type_name(field.type)],
+            "type": "any" if field.nullable and field.type == pa.int64() else _MLFLOW_TYPES[type_name(field.type)],
             "required": not field.nullable,
         }
         for field in inputs
@@ -106,8 +114,10 @@ def _shown(name: str, value: object, columns: Columns) -> object:
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 
-def _requirements() -> Iterable[str]:
-    return (f"{name}=={metadata.version(name)}" for name in _PACKAGES)
+def _own_packages(custom: str, folder: Path) -> set[str]:
+    """Return the installed packages that a custom function needs."""
+    installed = metadata.packages_distributions()
+    return {installed[module][0] for module in imported_modules(custom, folder) if module in installed}
 
 
 def _write_json(path: Path, value: object) -> None:

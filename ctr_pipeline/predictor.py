@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import xgboost as xgb
+from pydantic import ValidationError
 
 from ctr_pipeline.config import Settings
 from ctr_pipeline.data.hashing import type_name
 from ctr_pipeline.data.rows import Rows
+from ctr_pipeline.features.carried_code import use_carried_code
 from ctr_pipeline.features.custom import apply_custom
 from ctr_pipeline.features.encoder import Encoder
 from ctr_pipeline.features.encoder_file import encoder_digest, load_encoder
@@ -74,11 +76,15 @@ class Predictor:
         """Read a model folder that the train step wrote.
 
         Raises:
-            InputError: the folder holds no model, or one of a newer format.
+            InputError: the folder holds no model, a broken one, or one of a newer format, or its custom function's
+                code is loaded in another version.
         """
         header = read_header(folder)
+        settings = _read_settings(folder / SETTINGS_FILE)
+        if settings.features.custom is not None:
+            use_carried_code(settings.features.custom, folder)
         predictor = cls(
-            settings=Settings.from_json((folder / SETTINGS_FILE).read_bytes()),
+            settings=settings,
             encoder=load_encoder(folder / ENCODER_FOLDER),
             booster=load_booster(folder / BOOSTER_FILE, threads),
             input_schema=pa.schema([_field(item) for item in header["inputs"]]),
@@ -87,9 +93,7 @@ class Predictor:
             raise InputError(f"{folder}: the encoder is not the one that was trained with; restore the model folder")
         return predictor
 
-    def predict(
-        self, rows: pa.Table | pa.RecordBatch, context: ContextMode = "pinned"
-    ) -> npt.NDArray[np.float64]:
+    def predict(self, rows: pa.Table | pa.RecordBatch, context: ContextMode = "pinned") -> npt.NDArray[np.float64]:
         """Return the probability of a click for each raw row, shape (n,).
 
         Args:
@@ -105,6 +109,9 @@ class Predictor:
             InputError: a column is missing or a value unreadable.
         """
         columns = self.settings.data.columns
+        if context == "pinned":
+            # Before the custom function too, as it may make features of the context.
+            rows = Rows(rows, columns).pinned_among(tuple(self.input_schema.names)).table
         prepared = Rows(prepare(rows, self.settings), columns)
         encoded = self.encoder.encode(prepared.pinned() if context == "pinned" else prepared)
         margins = predict_margins(self.booster, encoded.matrix)
@@ -149,9 +156,22 @@ def read_header(folder: Path) -> dict[str, Any]:
         header: dict[str, Any] = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"{folder} holds no {HEADER_FILE}, must be a model's folder") from error
-    if header["format"] != FORMAT:
-        raise InputError(f"{path}: format == {header['format']}, must be {FORMAT}; update ctr-pipeline to read it")
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON ({error}), must be a model's header; restore the model folder") from error
+    if header.get("format") != FORMAT:
+        raise InputError(f"{path}: format == {header.get('format')}, must be {FORMAT}; update ctr-pipeline to read it")
     return header
+
+
+def _read_settings(path: Path) -> Settings:
+    try:
+        return Settings.from_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing, must be in a model's folder; restore the model folder") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {key}: {first['msg']}; score the model with the version that made it") from error
 
 
 def _field(item: dict[str, Any]) -> pa.Field:

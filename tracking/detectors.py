@@ -8,8 +8,8 @@ a scan cheap, and detect-secrets itself (.2 s to import) is loaded only for a fi
 
 detect-secrets' keyword rule is not used: over 18,266 configuration files found on one machine it fired in 141,
 nearly all false (`private_key_id`, `KmsKeyId`, prose). The rule here, for configuration files only, wants a key
-that *ends* in a secret's name and a value of 8 or more characters with letters and digits that is no reference;
-with `NextToken`-like paging keys excluded it fired in 28 of those files, on sample credentials.
+that *ends* in a secret's name (but no paging key such as `NextToken`) and a value of 8 or more characters with letters
+and digits that is no reference.
 """
 
 import importlib

@@ -131,7 +131,7 @@ def _prior(fitted: PreprocessingView) -> Iterator[tuple[str, object]]:
     rate = fitted.clicks / fitted.impressions if fitted.impressions else 0.0
     yield "own function", fitted.custom
     yield "training", f"{fitted.clicks:,} clicks of {fitted.impressions:,} impressions ({rate:.4%})"
-    yield "prior", f"{fitted.prior:.4%} ({fitted.prior_rate:.4%} worth {fitted.prior_weight:g} impressions, and training)"
+    yield "prior", f"{fitted.prior:.4%} ({fitted.prior_rate:.4%} worth {fitted.prior_weight:g} impressions, then data)"
     yield "smoothing", f"the prior is worth {fitted.smoothing:g} impressions of each category"
     yield "statistics", {"time": "from earlier periods", "kfold": "from the other folds"}.get(fitted.scheme or "")
     yield "rare", f"below {fitted.rare_impressions} impressions"

@@ -4,6 +4,7 @@ A fork server imports xgboost and the rest once, while the caller does other thi
 process of its own for a fraction of a second.
 """
 
+import faulthandler
 import importlib
 import json
 import multiprocessing
@@ -105,8 +106,9 @@ class LocalEngine:
             error = _failure(attempt, process.exitcode or 0)
             shutil.rmtree(attempt.partial, ignore_errors=True)
             raise error
+        record = job.read_step(attempt.partial)
         attempt.partial.rename(attempt.output)
-        return job.read_step(attempt.output)
+        return record
 
 
 def _watch(process: ForkServerProcess, attempt: StepJob, on_progress: Callable[[StepProgress], None]) -> None:
@@ -134,12 +136,23 @@ def _failure(attempt: StepJob, exit_code: int) -> JobError | InputError:
     said = failure.read_text(encoding="utf-8") if failure.exists() else ""
     if exit_code == InputError.exit_code and said:
         return InputError(said)
+    tail = said or _last_lines(attempt.log)
     if exit_code < 0:
         cause = f"was killed by {signal.Signals(-exit_code).name}"
-        hint = "; was the memory exhausted?" if exit_code == -signal.SIGKILL else ""
-        return JobError(f"step {name} {cause}{hint} Its log is {attempt.log}; nothing half-written was kept, run again")
-    tail = said or " | ".join(attempt.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:])
-    return JobError(f"step {name} failed with exit code {exit_code}: {tail}. Its log is {attempt.log}")
+        cause += " (was the memory exhausted?)" if exit_code == -signal.SIGKILL else ""
+        told = f": {tail}" if tail else ""
+        return JobError(
+            f"step {name} {cause}{told}; nothing half-written was kept, run again. Its log is {attempt.log}"
+        )
+    return JobError(
+        f"step {name} failed with exit code {exit_code}: {tail or 'it said nothing'}. Its log is {attempt.log}"
+    )
+
+
+def _last_lines(log: Path) -> str:
+    if not log.exists():
+        return ""
+    return " | ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:])
 
 
 def _child(attempt: StepJob) -> None:
@@ -148,6 +161,8 @@ def _child(attempt: StepJob) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_driver()
     _redirect_output(attempt.log)
+    # A crash in compiled code leaves its stack in the log.
+    faulthandler.enable()
     if attempt.code_root is not None:
         sys.path.insert(0, str(attempt.code_root))
     module = importlib.import_module(attempt.spec.module)

@@ -6,7 +6,6 @@ counts so many times. Where the metric is undefined for such weights the functio
 left out.
 """
 
-import importlib
 import math
 import re
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from numbers import Real
 from typing import Final, Self
 
 from ctr_pipeline.evaluation.scored import Bits, Floats
+from ctr_pipeline.features.custom import load_function
 from tracking.errors import InputError
 
 # What a team's function returns is only known once it has returned.
@@ -52,21 +52,7 @@ class CustomMetric:
         Raises:
             InputError: there is no such module or function.
         """
-        module_name, _, function_name = reference.partition(":")
-        if not module_name or not function_name:
-            raise InputError(f"own metric {name} == {reference!r}, must be module:function; name both")
-        try:
-            function = getattr(importlib.import_module(module_name), function_name, None)
-        except ImportError as error:
-            raise InputError(
-                f"own metric {name} == {reference!r}, its module must be importable ({error}); "
-                "run from the folder that holds it"
-            ) from error
-        if not callable(function):
-            raise InputError(
-                f"own metric {name} == {reference!r}, must name a function of {module_name}; define it there"
-            )
-        return cls(name, function)
+        return cls(name, load_function(f"own metric {name}", reference))
 
     def value(self, label: Bits, probability: Floats) -> float:
         """Return the metric of the rows as they are.

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -11,22 +11,33 @@ from tracking.errors import InputError
 type BatchFunction = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 
-def load_function(name: str) -> Callable[..., Any]:
+SETTING: Final = "features.custom"
+
+
+def load_function(what: str, name: str) -> Callable[..., Any]:
     """Import a function by its `module:function` name.
 
+    Args:
+        what: what the function is for, to begin an error with.
+        name: `module:function`.
+
     Raises:
-        InputError: there is no such module or function.
+        InputError: there is no such module or function, or the module fails while it is imported.
     """
     module_name, _, function_name = name.partition(":")
+    if not module_name or not function_name:
+        raise InputError(f"{what} == {name!r}, must be module:function; name both")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # a team's own code may raise anything; the user gets one line all the same
+        told = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         raise InputError(
-            f"{name}: module {module_name!r} cannot be imported ({error}); start from the folder that holds it"
+            f"{what} == {name!r}, its module must be importable ({' '.join(told.split())}); "
+            "run from the folder that holds it"
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
-        raise InputError(f"{name}: module {module_name!r} has no function {function_name!r}; mend the name")
+        raise InputError(f"{what} == {name!r}, must name a function of {module_name}; define it there")
     return function  # type: ignore[no-any-return] # any callable: its use checks what it returns
 
 
@@ -43,7 +54,7 @@ def apply_custom(name: str, table: pa.Table | pa.RecordBatch, label: str) -> pa.
     """
     labels = table.column(label) if label in table.schema.names else None
     hidden = table.drop_columns([label]) if labels is not None else table
-    result = _called(name, load_function(name), _one_batch(hidden))
+    result = _called(name, load_function(SETTING, name), _one_batch(hidden))
     if result.num_rows != table.num_rows:
         raise InputError(f"{name} returned {result.num_rows} rows for {table.num_rows}, must return as many, in order")
     if label in result.schema.names:

@@ -42,9 +42,17 @@ def load_encoder(folder: Path) -> Encoder:
     """Read an encoder that `save_encoder` wrote.
 
     Raises:
-        InputError: the folder holds no encoder, or one of a newer format.
+        InputError: the folder holds no encoder, a broken one, or one of a newer format.
     """
     header = _read_header(folder)
+    try:
+        return _encoder(header, folder)
+    except (KeyError, TypeError, OSError, pa.ArrowException) as error:
+        told = " ".join(str(error).split())
+        raise InputError(f"{folder}: the encoder is broken ({type(error).__name__}: {told}); restore it") from error
+
+
+def _encoder(header: Mapping[str, Any], folder: Path) -> Encoder:
     statistics = tuple(StatisticFeature(item["name"], tuple(item["columns"])) for item in header["statistics"])
     tables = {feature.name: _read_table(folder / table_file(place)) for place, feature in enumerate(statistics)}
     totals = header["totals"]
@@ -106,7 +114,9 @@ def _plain_feature(item: Mapping[str, Any]) -> PlainFeature:
         case "time":
             return _TimeFeature(item["name"], item["part"])
         case unknown:
-            raise InputError(f"encoder feature kind == {unknown!r}, must be numeric, native or time; update")
+            raise InputError(
+                f"encoder feature kind == {unknown!r}, must be numeric, native or time; update ctr-pipeline"
+            )
 
 
 def _arrow_table(table: CategoryTable, texts: pa.Array) -> pa.Table:
@@ -124,6 +134,8 @@ def _read_header(folder: Path) -> dict[str, Any]:
         header: dict[str, Any] = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"{folder} holds no {HEADER}, must be an encoder's folder") from error
-    if header["format"] != FORMAT:
-        raise InputError(f"{path}: format == {header['format']}, must be {FORMAT}; update ctr-pipeline to read it")
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON ({error}), must be an encoder's header; restore it") from error
+    if header.get("format") != FORMAT:
+        raise InputError(f"{path}: format == {header.get('format')}, must be {FORMAT}; update ctr-pipeline to read it")
     return header

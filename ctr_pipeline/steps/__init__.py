@@ -2,6 +2,6 @@
 
 import os
 
-# OpenMP reads this when XGBoost is loaded. Threads that wait by spinning take eight times as long as soon as anything
-# else wants a core (measured: 41 rounds in 6.3 s instead of .8 s on two busy cores), and win nothing on an idle machine.
+# OpenMP reads this when XGBoost is loaded. Threads that wait by spinning become many times slower once anything else
+# wants a core, and win nothing on an idle machine: benchmarks/bench_waiting_threads.py.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

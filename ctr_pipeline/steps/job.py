@@ -7,6 +7,8 @@ half-written and never read. A step talks to no tracker.
 """
 
 import argparse
+import contextlib
+import errno
 import json
 import os
 import resource
@@ -34,6 +36,7 @@ FAILURE_FILE: Final = "failure"
 MANIFEST_FILE: Final = "manifest.json"
 FILES_FOLDER: Final = "files"
 OPT_ML: Final = Path("/opt/ml")
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PROGRESS_EVERY_S: Final = 0.1
 
 
@@ -154,9 +157,7 @@ def main(name: str, function: StepFunction, arguments: Sequence[str] | None = No
     except ProblemError as error:
         return _failed(job, str(error), error.exit_code)
     except OSError as error:
-        if error.errno is None or error.filename is None:
-            return _failed(job, _unexpected(error), 1)
-        return _failed(job, f"{error.filename}: {os.strerror(error.errno)}; free space or mend the folder", 1)
+        return _failed(job, _explained(error, job.output), 1)
     except Exception as error:  # noqa: BLE001 - a step's last word must reach the failure file
         return _failed(job, _unexpected(error), 1)
     return 0
@@ -166,6 +167,9 @@ def perform(name: str, function: StepFunction, job: Job) -> StepRecord:
     """Run a step in this process and write what the contract asks for."""
     started = time.monotonic()
     job.output.mkdir(parents=True, exist_ok=True)
+    # What an earlier attempt left must not make this one look finished, or failed.
+    for left in (STEP_FILE, FAILURE_FILE):
+        (job.output / left).unlink(missing_ok=True)
     result = function(job)
     record = StepRecord(
         step=name,
@@ -206,6 +210,14 @@ def _default_inputs() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(data.iterdir())} if data.is_dir() else {}
 
 
+def _explained(error: OSError, output: Path) -> str:
+    if error.errno in _FULL:
+        return f"{error.filename or output}: no space is left; free some there, then run again"
+    if error.errno is None or error.filename is None:
+        return _unexpected(error)
+    return f"{error.filename}: {os.strerror(error.errno)}; mend the file or folder, then run again"
+
+
 def _unexpected(error: BaseException) -> str:
     traceback.print_exception(error)
     return f"{type(error).__name__}: {error}"
@@ -213,8 +225,10 @@ def _unexpected(error: BaseException) -> str:
 
 def _failed(job: Job, message: str, exit_code: int) -> int:
     print(message, file=sys.stderr)  # noqa: T201 - a step's standard error is its log
-    job.output.mkdir(parents=True, exist_ok=True)
-    (job.output / FAILURE_FILE).write_text(message, encoding="utf-8")
+    # Where nothing can be written, standard error has to do.
+    with contextlib.suppress(OSError):
+        job.output.mkdir(parents=True, exist_ok=True)
+        (job.output / FAILURE_FILE).write_text(message, encoding="utf-8")
     return exit_code
 
 

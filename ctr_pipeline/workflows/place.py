@@ -1,6 +1,6 @@
 """Where runs are kept and recorded, as seen from a folder: the home on this machine and the tracker that is named."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -91,9 +91,15 @@ def find_place(start: Path, *, config: str | None = None, tracking_uri: str | No
     Raises:
         InputError: the config is broken.
     """
+    place = find_home(start)
+    return replace(place, uri=tracking_uri or _configured_uri(start, config) or place.uri)
+
+
+def find_home(start: Path) -> Place:
+    """Return the home around a folder with its own tracker, whatever is configured."""
     root = SourceTree.find(start).root or start
     home = Home.find(root)
-    return Place(root, home, tracking_uri or _configured_uri(start, config) or home.tracking_uri)
+    return Place(root, home, home.tracking_uri)
 
 
 def default_config(start: Path) -> str | None:

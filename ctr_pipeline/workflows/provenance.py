@@ -58,25 +58,20 @@ class Provenance:
     @property
     def grade(self) -> Grade:
         """How sure the run can be redone; its data are always pinned."""
-        git, lock, left_out = self.git, self.environment.lock, self.snapshot.left_out
+        git, lock = self.git, self.environment.lock
         evidence = Evidence(
             snapshot_kept=True,
             installed=self.tree.root is None,
             git_note=self.snapshot.note,
             commit=git.commit if git else None,
-            uncommitted=tuple(sorted({*git.changed, *self._new_source(git)})) if git and git.dirty else (),
-            left_out=tuple(file.path for file in left_out if file.sha256 is not None or file.blob is not None),
-            unknown=tuple(file.path for file in left_out if file.sha256 is None and file.blob is None),
+            uncommitted=self.snapshot.uncommitted if git else (),
+            left_out=self.snapshot.recorded,
+            unknown=self.snapshot.unknown,
             locked=lock is not None,
             drift=lock.drift if lock else (),
             data_pinned=True,
         )
         return grade(evidence)
-
-    def _new_source(self, git: GitState) -> set[str]:
-        kept = {file.path for file in self.snapshot.files if file.part == "tree"}
-        return kept.intersection(git.untracked)
-
 
 def find_tree(start: Path, loaded: LoadedSettings) -> SourceTree:
     """Return the source tree that a run belongs to, the product's own packages included.
