@@ -32,7 +32,7 @@ _RULES: Final = {
     "string_type": "must be text; put it in quotes",
     "tuple_type": "must be a list such as [a, b]",
     "model_type": "must be keys and values",
-    "mapping_type": "must be keys and values",
+    "dict_type": "must be keys and values",
     "int_type": "must be a whole number",
     "float_type": "must be a number",
 }

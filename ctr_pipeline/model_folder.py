@@ -68,15 +68,19 @@ def write_serving_files(folder: Path, test_rows: Path, settings: Settings) -> No
     pq.write_table(check, folder / CHECK_FILE, compression="zstd")
 
 
-def check_model(folder: Path) -> None:
+def check_model(predictor: Predictor, folder: Path) -> None:
     """Score the kept rows again and compare the margins to the bit.
+
+    Args:
+        predictor: loaded from the folder.
+        folder: a model folder.
 
     Raises:
         InputError: the model scores differently from when it was made.
     """
     check = pq.read_table(folder / CHECK_FILE)
     rows = check.drop_columns([MARGIN, PROBABILITY])
-    scores = Predictor.load(folder).score(rows)
+    scores = predictor.score(rows)
     wrong = int((scores.margins != check.column(MARGIN).to_numpy()).sum())
     if wrong:
         raise InputError(

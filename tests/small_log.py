@@ -48,16 +48,18 @@ def impressions(n_rows: int = 2_000, *, seed: int = 1, days: int = 6) -> pa.Tabl
     price = np.where(rng.random(n_rows) < 0.1, np.nan, rng.uniform(0, 100, n_rows).round(2))
     odds = -1.6 + 0.9 * np.sin(site) - 0.01 * np.nan_to_num(price)
     times = START_US + np.sort(rng.integers(0, days * DAY_US // 1_000, n_rows)) * 1_000
-    return pa.table({
-        "time": pa.array(times).cast(pa.timestamp("us", tz="UTC")),
-        "user": pa.array([f"u{number}" for number in rng.integers(0, 200, n_rows)]),
-        "price": pa.array(price, from_pandas=True),
-        "site": pa.array([f"s{number}" if number else None for number in site]),
-        "ad": rng.integers(0, 60, n_rows),
-        "device": pa.array(rng.choice(["phone", "tablet", "desk"], n_rows).tolist()),
-        "position": rng.integers(1, 4, n_rows),
-        "click": (rng.random(n_rows) < 1 / (1 + np.exp(-odds))).astype(np.int8),
-    })
+    return pa.table(
+        {
+            "time": pa.array(times).cast(pa.timestamp("us", tz="UTC")),
+            "user": pa.array([f"u{number}" for number in rng.integers(0, 200, n_rows)]),
+            "price": pa.array(price, from_pandas=True),
+            "site": pa.array([f"s{number}" if number else None for number in site]),
+            "ad": rng.integers(0, 60, n_rows),
+            "device": pa.array(rng.choice(["phone", "tablet", "desk"], n_rows).tolist()),
+            "position": rng.integers(1, 4, n_rows),
+            "click": (rng.random(n_rows) < 1 / (1 + np.exp(-odds))).astype(np.int8),
+        }
+    )
 
 
 def small_settings(**sections: Any) -> Settings:  # noqa: ANN401 - YAML values

@@ -30,6 +30,8 @@ _PRELOAD: Final = ("ctr_pipeline.steps.evaluate", "ctr_pipeline.steps.train", "c
 _POLL_S: Final = 0.1
 _GRACE_S: Final = 5.0
 _TAIL_LINES: Final = 20
+# Where a file system is full, what is left of it is less than a message takes.
+_TOO_LITTLE_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +146,15 @@ def _failure(attempt: StepJob, exit_code: int) -> JobError | InputError:
         return JobError(
             f"step {name} {cause}{told}; nothing half-written was kept, run again. Its log is {attempt.log}"
         )
-    return JobError(
-        f"step {name} failed with exit code {exit_code}: {tail or 'it said nothing'}. Its log is {attempt.log}"
-    )
+    tail = tail or _silence(attempt.partial)
+    return JobError(f"step {name} failed with exit code {exit_code}: {tail}. Its log is {attempt.log}")
+
+
+def _silence(folder: Path) -> str:
+    """Return why a step could not even say why it failed."""
+    if shutil.disk_usage(folder).free < _TOO_LITTLE_BYTES:
+        return f"no space left in {folder}; free some space there, or set CTR_HOME to a folder with more"
+    return "it said nothing"
 
 
 def _last_lines(log: Path) -> str:

@@ -26,6 +26,7 @@ from ctr_pipeline.evaluation.panel import MetricChoice
 from ctr_pipeline.evaluation.scorecard import to_metrics
 from ctr_pipeline.evaluation.scored import Scored, SliceColumn
 from ctr_pipeline.evaluation.slices import SliceRules
+from ctr_pipeline.model_folder import check_model
 from ctr_pipeline.predictor import Predictor, read_header
 from ctr_pipeline.steps.job import Job, StepResult, main, read_step
 from ctr_pipeline.steps.preprocess import TEST_FILE
@@ -51,6 +52,7 @@ def run(job: Job) -> StepResult:
     splits, model = job.input(SPLITS), job.input(MODEL) / MODEL_FOLDER
     n_rows = read_step(splits).facts["splits"]["test"]["n_rows"]
     predictor = Predictor.load(model, job.threads)
+    check_model(predictor, model)
     table = pa.concat_tables(_scored_batches(job, predictor, splits / TEST_FILE, n_rows)).unify_dictionaries()
     kept = [name for name in table.schema.names if not name.startswith("slice:") and name not in _META]
     pq.write_table(table.select(kept), job.output / PREDICTIONS_FILE, compression="zstd")

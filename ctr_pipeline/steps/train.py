@@ -31,6 +31,8 @@ NAME: Final = "train"
 SPLITS: Final = "splits"
 MODEL_FOLDER: Final = "model"
 IMPORTANCE_FILE: Final = "importance.csv"
+# Everything XGBoost resolved by itself, for people; nothing reads it back.
+CONFIG_FILE: Final = "booster-config.json"
 
 
 def run(job: Job) -> StepResult:
@@ -81,6 +83,7 @@ def _training_data(job: Job, splits: Path, preprocessed: StepRecord) -> Training
 def _write_model(job: Job, trained: TrainedModel, preprocessed: StepRecord, folder: Path) -> dict[str, str]:
     folder.mkdir()
     save_booster(trained.booster, folder / BOOSTER_FILE)
+    (folder / CONFIG_FILE).write_text(trained.booster.save_config(), encoding="utf-8")
     shutil.copytree(job.input(SPLITS) / ENCODER_FOLDER, folder / ENCODER_FOLDER)
     (folder / SETTINGS_FILE).write_text(job.settings.to_json(), encoding="utf-8")
     booster_digest = sha256_hex((folder / BOOSTER_FILE).read_bytes())

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from ctr_pipeline.workflows.recorder import Recorder
-from tracking.errors import ProblemError
+from tracking.errors import ProblemError, TrackingError
 
 
 class BackgroundRecorder:
@@ -62,11 +62,24 @@ class BackgroundRecorder:
         try:
             recorder = self._open()
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            self._error = error
+            self._error = _as_problem(error)
         while (call := self._calls.get()) is not None:
             if self._error is not None or recorder is None:
                 continue
             try:
                 call(recorder)
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-                self._error = error
+                self._error = _as_problem(error)
+
+
+def _as_problem(error: BaseException) -> BaseException:
+    """Return a failure of the disk as the tracker's problem that it is: the run's own outputs are safe."""
+    if not isinstance(error, OSError):
+        return error
+    place = f" {error.filename}" if error.filename else ""
+    problem = TrackingError(
+        f"the tracker's files{place} cannot be written: {error.strerror or error}; free some space there, or mend its "
+        "rights."
+    )
+    problem.__cause__ = error
+    return problem

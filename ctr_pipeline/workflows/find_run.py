@@ -65,8 +65,7 @@ def find_run(wanted: str, place: Place) -> FoundRun:
     found = _chosen(wanted, here)
     if found is not None:
         return found
-    tracker = _tracker_or_unknown(wanted, place, here)
-    there = tuple(_in_tracker(tracker, wanted, place))
+    there = _names_there(wanted, place, here)
     found = _chosen(wanted, there)
     if found is None:
         raise _unknown(wanted, place, (*here, *there))
@@ -138,9 +137,9 @@ def _chosen(wanted: str, names: tuple[_Name, ...]) -> FoundRun | None:
     return meant[0].found if meant else None
 
 
-def _tracker_or_unknown(wanted: str, place: Place, here: tuple[_Name, ...]) -> Tracker:
+def _names_there(wanted: str, place: Place, here: tuple[_Name, ...]) -> tuple[_Name, ...]:
     try:
-        return place.tracker()
+        return tuple(_in_tracker(place.tracker(), wanted, place))
     except InputError as error:
         if not here:
             raise

@@ -51,6 +51,10 @@ class Place:
         """The home's pinned data."""
         return DataStore(FolderObjects(self.home.store))
 
+    def holds(self, pinned_uri: str | None) -> bool:
+        """Whether a recipe's `pinned_uri` (the store, then `#` and the manifest's key) is this home's store."""
+        return pinned_uri is not None and pinned_uri.partition("#manifests/")[0] == self.store.objects.uri
+
     def tracker(self) -> Tracker:
         """Open the tracker to read from it; no database is made.
 
@@ -64,6 +68,15 @@ class Place:
                 "with --tracking-uri"
             )
         return open_tracker(self.uri, self.home)
+
+    def trackers(self) -> tuple[Tracker, ...]:
+        """Open the tracker and the home's own database, as far as they are there.
+
+        Raises:
+            TrackingError: one cannot be reached.
+        """
+        uris = {self.uri, self.home.tracking_uri} if self.has_database else {self.uri} - {self.home.tracking_uri}
+        return tuple(open_tracker(uri, self.home) for uri in sorted(uris))
 
     def tracker_of(self, execution: Execution) -> Tracker:
         """Open the tracker that an execution was told to log to; its database is made where it is missing.

@@ -22,7 +22,7 @@ LOCK_FILE: Final = "uv.lock"
 SNAPSHOT_RECORD: Final = "snapshot.json"
 # Data that no step's result depends on but through the data version.
 _NOT_CODE: Final = ("ctr_pipeline/data/samples",)
-_MUST_BE_LOCKED: Final = ("xgboost", "numpy", "pyarrow")
+MUST_BE_LOCKED: Final = ("xgboost", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def capture(tree: SourceTree, loaded: LoadedSettings, argv: Sequence[str], into:
     state = git_state(tree)
     scanner = SecretScanner(cache / "secret-scan.json")
     snapshot = take_snapshot(tree, into, state=state, code=code, scanner=scanner)
-    environment = capture_environment(tree.root or Path.cwd(), argv=argv, must_be_locked=_MUST_BE_LOCKED)
+    environment = capture_environment(tree.root or Path.cwd(), argv=argv, must_be_locked=MUST_BE_LOCKED)
     if state is not None and state.patch:
         (into / PATCH_FILE).write_bytes(state.patch)
     if environment.lock is not None:

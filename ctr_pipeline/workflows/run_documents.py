@@ -51,12 +51,12 @@ class RunDocuments:
             artifact: path among the run's artifacts.
             here: path in the execution's folder.
         """
-        return self._here(here) or self._fetched(self._found.run_id, artifact)
+        return self._here(here) or (self._fetched(self._found.run_id, artifact) if self._was_lost(here) else None)
 
     def of_step(self, step: str, artifact: str) -> Path | None:
         """Return a file or folder of a step's finished run; None where there is none."""
         here = self._here(f"{step}/{artifact}")
-        if here is not None or self._found.run_id is None:
+        if here is not None or self._found.run_id is None or not self._was_lost(f"{step}/{artifact}"):
             return here
         finished = [
             child.run_id
@@ -76,6 +76,14 @@ class RunDocuments:
             return None
         file = self._found.folder.path / path
         return file if file.exists() else None
+
+    def _was_lost(self, path: str) -> bool:
+        """Return whether this machine once had a file, or never had the run: else the tracker has none either."""
+        if self._found.folder is None:
+            return True
+        file = self._found.folder.path / path
+        finished = {step.name for step in self._found.folder.load().steps if step.status is RunStatus.FINISHED}
+        return not file.parent.exists() and file.parent.name in finished
 
     def _fetched(self, run_id: str | None, artifact: str) -> Path | None:
         if run_id is None:

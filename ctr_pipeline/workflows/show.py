@@ -115,7 +115,7 @@ def _data(
     manifest = _manifest(documents)
     version = recipe.identity.data_digest[:32]
     roles = dict(_roles(settings))
-    here = circumstances.pinned_uri == place.store.objects.uri
+    here = place.holds(circumstances.pinned_uri)
     return DataView(
         name=manifest.name if manifest else None,
         version=version,

@@ -60,11 +60,13 @@ def test_the_order_of_rows_and_the_names_and_number_of_files_change_nothing(
 @pytest.mark.parametrize(
     ("variables", "settings"),
     [
-        pytest.param({"TZ": "Pacific/Kiritimati"}, (), id="time zone"),
-        pytest.param({"LANG": "tr_TR.UTF-8", "LC_ALL": "tr_TR.UTF-8"}, (), id="language"),
-        pytest.param({"PYTHONHASHSEED": "4711"}, (), id="hash seed"),
+        pytest.param(
+            {"TZ": "Pacific/Kiritimati", "LANG": "tr_TR.UTF-8", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "4711"},
+            (),
+            id="time zone, language, hash seed",
+        ),
         pytest.param({}, ("runtime.threads=1",), id="one thread"),
-        pytest.param({"OMP_NUM_THREADS": "3"}, ("runtime.threads=5", "runtime.batch_rows=333"), id="threads, batches"),
+        pytest.param({"OMP_NUM_THREADS": "3"}, ("runtime.threads=5", "runtime.batch_rows=333"), id="more threads, small batches"),
     ],
 )
 def test_the_machines_settings_change_nothing(

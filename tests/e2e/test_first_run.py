@@ -72,7 +72,8 @@ class FirstRun:
         parent = self.parent
         condition = f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
         runs = self.client.search_runs([parent.info.experiment_id], condition)
-        return {run.data.tags["ctr.step"]: run for run in runs}
+        # A search leaves out which models a run read.
+        return {run.data.tags["ctr.step"]: self.client.get_run(run.info.run_id) for run in runs}
 
     def model(self) -> LoggedModel:
         condition = f"source_run_id = '{self.report['run_id']}'"
