@@ -19,6 +19,7 @@ from ctr_pipeline.workflows.run_view import (
 
 _SHOWN_IMPORTANCE: Final = 10
 _SHOWN_SLICES: Final = 15
+_WIDE: Final = 80
 _SHOWN_CATEGORIES: Final = 12
 _COUNTS: Final = {"n_rows", "n_clicks"}
 
@@ -267,17 +268,17 @@ def _slices(screen: Console, view: RunView) -> None:
     if not view.slices:
         screen.print("no slices: evaluate.slices names none, or none has enough clicks")
         return
-    made = table("slice, worst first", ">rows", ">clicks", ">calibration", "interval", ">logloss", ">excess")
+    wide = ("interval", ">logloss") if screen.width >= _WIDE else ()
+    made = table("slice, worst first", ">rows", ">clicks", ">calibration", ">excess", *wide)
     for part in view.slices[:_SHOWN_SLICES]:
-        made.add_row(
+        cells = [
             escape(f"{part.column} = {'null' if part.value is None else part.value}"),
             _count(part.n_rows),
             _count(part.n_clicks),
             _number(part.calibration.value),
-            _interval(part.calibration),
-            _number(part.logloss.value),
             f"{part.excess:.2g}",
-        )
+        ]
+        made.add_row(*cells, *((_interval(part.calibration), _number(part.logloss.value)) if wide else ()))
     screen.print(made)
 
 

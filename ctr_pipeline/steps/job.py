@@ -42,17 +42,18 @@ _PROGRESS_EVERY_S: Final = 0.1
 
 @dataclass(slots=True)
 class Progress:
-    """Tells whoever watches how far a step is, at most ten times a second, through a small file."""
+    """Tells whoever watches how far a step is, at most ten times a second per kind of work, through a small file."""
 
     path: Path
     _next: float = 0.0
+    _doing: str = ""
 
     def report(self, doing: str, done: int, total: int | None) -> None:
         """Say what is being done, how many of how many units; the total is None where it is unknown."""
         now = time.monotonic()
-        if now < self._next and done != total:
+        if now < self._next and done != total and doing == self._doing:
             return
-        self._next = now + _PROGRESS_EVERY_S
+        self._next, self._doing = now + _PROGRESS_EVERY_S, doing
         aside = self.path.with_suffix(".tmp")
         aside.write_text(json.dumps({"doing": doing, "done": done, "total": total}), encoding="utf-8")
         aside.replace(self.path)

@@ -1,17 +1,22 @@
 """The commands as they are typed: what they print, what they leave with, how fast they help."""
 
+import gzip
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ctr_pipeline.cli import main as entry
 from ctr_pipeline.workflows.execution import Logged
 from tests.house.project import run_tool
 from tests.plugins.run_fixtures import N_ROWS, FinishedRun
+from tracking.records import RunStatus
 
 type Call = Callable[..., "Answer"]
 
@@ -39,7 +44,7 @@ class Answer:
         self.err = err
 
     @property
-    def json(self) -> Any:
+    def json(self) -> Any:  # noqa: ANN401 - JSON of any shape
         return json.loads(self.out)
 
 
@@ -72,8 +77,15 @@ def test_show_prints_every_section_on_any_terminal(call: Call, finished_run: Fin
     shown = call(finished_run, "show", "latest", columns=columns)
     assert shown.code == 0
     assert max(len(line) for line in shown.out.splitlines()) <= columns
-    for text in ("FINISHED", "2,000", "ad-1", "train.rounds", "+FLOOR = 20", "xgboost", "logloss", "device = ", "grade"):
+    for text in ("FINISHED", "2,000", "ad-1", "train.rounds", "+FLOOR = 20", "xgboost", "logloss", "grade"):
         assert text in shown.out
+
+
+def test_a_wide_terminal_has_the_slices_intervals(call: Call, finished_run: FinishedRun) -> None:
+    assert " to " not in call(finished_run, "show", "latest", "-s", "slices", columns=60).out
+    shown = call(finished_run, "show", "latest", "-s", "slices", columns=100).out
+    assert " to " in shown
+    assert "device = phone" in shown
 
 
 def test_show_prints_one_section(call: Call, finished_run: FinishedRun) -> None:
@@ -96,10 +108,6 @@ def test_show_as_json_is_everything(call: Call, finished_run: FinishedRun) -> No
 
 
 def test_show_of_a_failed_run_says_what_is_not_there(call: Call, run_copy: FinishedRun) -> None:
-    from dataclasses import replace  # noqa: PLC0415 - of this test only
-
-    from tracking.records import RunStatus  # noqa: PLC0415 - of this test only
-
     execution = run_copy.folder.load()
     failed = replace(execution, status=RunStatus.FAILED, failure="step preprocess failed", steps=())
     run_copy.folder.save(failed)
@@ -151,12 +159,9 @@ def test_data_versions_from_pin_to_restore(call: Call, run_copy: FinishedRun, tm
     assert call(run_copy, "data", "restore", first, "--into", str(into), "--json").json["into"] == str(into)
 
 
-def test_diff_tells_types_and_moved_values_and_files_written_anew(call: Call, run_copy: FinishedRun, tmp_path: Path) -> None:
-    import gzip  # noqa: PLC0415 - of this test only
-
-    import pyarrow as pa  # noqa: PLC0415 - of this test only
-    import pyarrow.parquet as pq  # noqa: PLC0415 - of this test only
-
+def test_diff_tells_types_moved_values_and_files_written_anew(
+    call: Call, run_copy: FinishedRun, tmp_path: Path
+) -> None:
     def pinned(name: str) -> str:
         return str(call(run_copy, "data", "pin", str(tmp_path / name), "--json").json["data_version"])
 
@@ -252,8 +257,6 @@ def test_sync_wants_a_run_or_all(call: Call, finished_run: FinishedRun) -> None:
 
 
 def test_sync_to_a_tracker_that_is_away_leaves_with_one(call: Call, run_copy: FinishedRun) -> None:
-    from dataclasses import replace  # noqa: PLC0415 - of this test only
-
     run_copy.folder.save(replace(run_copy.folder.load(), tracking_uri="http://127.0.0.1:9"))
     run_copy.folder.save_logged(Logged())
     answer = call(run_copy, "sync", "--all")

@@ -37,7 +37,7 @@ def test_the_ui_shows_the_home_and_ends_with_all_its_processes(run_copy: Finishe
         url = json.loads(told)["url"]
         descendants = psutil.Process(process.pid).children(recursive=True)
         base, _, page = url.partition("/#/")
-        with urllib.request.urlopen(f"{base}/version", timeout=10) as answer:
+        with urllib.request.urlopen(f"{base}/version", timeout=10) as answer:  # noqa: S310 - loopback
             assert answer.status == 200
         assert page == "experiments/1"
         process.send_signal(number)
@@ -126,10 +126,13 @@ def test_a_process_that_left_the_group_and_ignores_is_ended_too(monkeypatch: pyt
         assert process.stdout.readline() == b"ready\n"
         (child,) = psutil.Process(process.pid).children()
         ui.end_group(process)
+        psutil.wait_procs([child], timeout=5)
         assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_server_that_ends_with_an_error_is_told() -> None:
-    with subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]) as process:
-        with pytest.raises(JobError, match="ended with exit code 3"):
-            ui.UiServer("http://127.0.0.1:9", process).wait()
+    with (
+        subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]) as process,
+        pytest.raises(JobError, match="ended with exit code 3"),
+    ):
+        ui.UiServer("http://127.0.0.1:9", process).wait()

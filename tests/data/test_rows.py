@@ -172,6 +172,10 @@ def test_without_a_time_column_there_are_no_times() -> None:
         (pa.array([7, None]), ["7", None]),
         (pa.array([7.0, None, float("nan")]), ["7", None, None]),
         (pa.array([-0.0, 2.5, 0.1, 1e300, float("inf")]), ["0", "2.5", "0.1", "1e+300", "inf"]),
+        (
+            pa.array([9999999999.5, 10000000000.5, 1.5e-6, 9.9e-7]),
+            ["9999999999.5", "1.00000000005e+10", "0.0000015", "9.9e-7"],
+        ),
         (pa.array([2.5], pa.float32()), ["2.5"]),
         (pa.array([True, False, None]), ["true", "false", None]),
         (pa.array(["7", "", None]), ["7", "", None]),

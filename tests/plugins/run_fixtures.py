@@ -4,7 +4,6 @@ import random
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -104,7 +103,7 @@ class SilentWatcher:
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory: pytest.TempPathFactory, mlflow_templates: Path) -> Iterator[FinishedRun]:
+def finished_run(tmp_path_factory: pytest.TempPathFactory, mlflow_templates: Path) -> FinishedRun:
     """A real run on a tiny log, in a home of its own."""
     folder = tmp_path_factory.mktemp("finished-run")
     log = write_log(folder / "log.csv")
@@ -117,7 +116,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, mlflow_templates: Pat
             shutil.copy(template, home.cache)
         loaded = load_settings(project / "configs" / "default.yaml")
         report = run_pipeline(loaded, SilentWatcher(), start=project, argv=["ctr-pipeline", "run"])
-    yield FinishedRun(home, report, project, log)
+    return FinishedRun(home, report, project, log)
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
 """`doctor`: names what was left, mends what is safe, and leaves finished outputs alone."""
 
+import importlib.metadata
 import os
 import platform
 import shutil
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +29,7 @@ class Disk(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def _steady_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_machine.shutil, "disk_usage", lambda _: Disk(1 << 40))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(1 << 40))
 
 
 def kinds(diagnosis: Diagnosis) -> list[str]:
@@ -202,9 +205,6 @@ def test_a_tracker_that_is_away_is_a_finding_not_an_error(run_copy: FinishedRun)
 
 
 def test_a_database_of_another_mlflow_is_a_finding(run_copy: FinishedRun) -> None:
-    import sqlite3  # noqa: PLC0415 - of this test only
-    from contextlib import closing  # noqa: PLC0415 - of this test only
-
     with closing(sqlite3.connect(run_copy.home.path / "mlflow.db")) as database, database:
         database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
     finding = only(diagnose(run_copy.place, now_s=NOW_S))
@@ -221,7 +221,7 @@ def test_a_server_of_this_version_is_no_finding(mlflow_server: str, tmp_path: Pa
 def test_a_server_of_another_version_is_named(
     mlflow_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_machine.importlib.metadata, "version", lambda _: "1.2.3")
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "1.2.3")
     found = list(doctor_machine.server_findings(Place(tmp_path, Home(tmp_path / ".ctr"), mlflow_server)))
     assert [finding.kind for finding in found] == ["mlflow-version"]
     assert "this environment 1.2.3" in found[0].problem
@@ -242,12 +242,12 @@ def machine(place: Place) -> list[str]:
 
 
 def test_a_full_disk_is_named(finished_run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_machine.shutil, "disk_usage", lambda _: Disk(1_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(1_000))
     assert machine(finished_run.place) == ["disk"]
 
 
 def test_missing_git_is_named(finished_run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_machine.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     assert machine(finished_run.place) == ["git"]
 
 

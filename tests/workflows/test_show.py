@@ -179,7 +179,7 @@ def test_a_start_of_two_runs_is_refused(run_copy: FinishedRun) -> None:
 
 def test_an_empty_home_says_how_to_start(tmp_path: Path) -> None:
     home = Home(tmp_path / ".ctr")
-    with pytest.raises(InputError, match="no run is recorded in .*: start one with `ctr-pipeline run`"):
+    with pytest.raises(InputError, match=r"no run is recorded in .*: start one with `ctr-pipeline run`"):
         find_run("latest", Place(tmp_path, home, home.tracking_uri))
     with pytest.raises(InputError, match="there is none yet, start one"):
         find_folder("latest", Place(tmp_path, home, home.tracking_uri))
@@ -187,7 +187,7 @@ def test_an_empty_home_says_how_to_start(tmp_path: Path) -> None:
 
 def test_a_run_that_is_nowhere_here_needs_the_tracker(tmp_path: Path) -> None:
     place = Place(tmp_path, Home(tmp_path / ".ctr"), "http://127.0.0.1:9")
-    with pytest.raises(TrackingError, match="run 'abcdef' is not on this machine, and tracking server .* cannot"):
+    with pytest.raises(TrackingError, match=r"run 'abcdef' is not on this machine, and tracking server .* cannot"):
         find_run("abcdef", place)
 
 
@@ -204,3 +204,22 @@ def test_a_run_without_a_recipe_is_refused(run_copy: FinishedRun) -> None:
     run_copy.folder.recipe.unlink()
     with pytest.raises(InputError, match=r"has no recipe\.json"):
         show_run("latest", run_copy.place)
+
+
+def test_a_step_is_found_in_a_tracker_whose_parent_runs_are_too_many_to_list(
+    finished_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctr_pipeline.workflows.find_run._SEARCHED", 1)
+    (newest,) = finished_run.place.tracker().runs(limit=1)
+    elsewhere = Place(tmp_path, Home(tmp_path / ".ctr"), finished_run.home.tracking_uri)
+    found = find_run(newest.run_id, elsewhere)
+    assert (found.run_id, found.step) == (finished_run.run_id, "evaluate")
+    with pytest.raises(InputError, match="is known neither in"):
+        find_run("ffffffff", elsewhere)
+
+
+def test_the_importance_and_patch_of_a_copy_elsewhere_are_read_from_the_tracker(
+    run_copy: FinishedRun,
+) -> None:
+    shutil.rmtree(run_copy.folder.step("train"))
+    assert show_run("latest", run_copy.place).parameters.importance

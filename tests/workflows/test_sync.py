@@ -1,6 +1,5 @@
 """`sync`: what a tracker that was away gets later."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +17,11 @@ _AWAY = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def unlogged(run_copy: FinishedRun) -> Iterator[FinishedRun]:
+def unlogged(run_copy: FinishedRun) -> FinishedRun:
     """A finished run whose tracker was away all the time: an empty database takes its place."""
     run_copy.folder.save_logged(Logged())
     (run_copy.home.path / "mlflow.db").unlink()
-    yield run_copy
+    return run_copy
 
 
 def test_an_unlogged_run_is_sent_whole(unlogged: FinishedRun, tmp_path: Path) -> None:
@@ -76,7 +75,9 @@ def test_a_tracker_that_is_still_away_is_told(unlogged: FinishedRun) -> None:
         raise problem
 
 
-def test_credentials_come_from_the_place_not_from_the_record(unlogged: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_come_from_the_place_not_from_the_record(
+    unlogged: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
 
     def opened(uri: str, home: object) -> None:
