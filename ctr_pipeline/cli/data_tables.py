@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ctr_pipeline.cli.output import plain, print_json
+from ctr_pipeline.cli.output import print_json
 from ctr_pipeline.cli.show_tables import pairs, table
 from ctr_pipeline.data.difference import ManifestDiff
 from ctr_pipeline.workflows.data import VersionDiff, VersionView
+from tracking.plain import plain
 
 _SHOWN_DIGITS: Final = 16
 

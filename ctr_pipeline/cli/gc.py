@@ -20,10 +20,11 @@ def gc(older_than: str, config: str | None, tracking_uri: str | None, *, yes: bo
     this machine; one that is not completely logged is never touched.
     """
     # Here, so that `--help` does not wait for them.
-    from ctr_pipeline.cli.output import console, page, plain, print_json  # noqa: PLC0415 - see above
+    from ctr_pipeline.cli.output import console, page, print_json  # noqa: PLC0415 - see above
     from ctr_pipeline.cli.show_tables import table  # noqa: PLC0415 - see above
     from ctr_pipeline.workflows.gc import age_us, collect, plan_collection  # noqa: PLC0415 - see above
     from ctr_pipeline.workflows.place import find_place  # noqa: PLC0415 - see above
+    from tracking.plain import plain  # noqa: PLC0415 - see above
 
     place = find_place(Path.cwd(), config=config, tracking_uri=tracking_uri)
     with console().status("looking for what no kept run names"):

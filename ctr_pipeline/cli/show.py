@@ -28,10 +28,11 @@ def show(
     `latest`. What this machine no longer has is read from the tracker.
     """
     # Here, so that `--help` does not wait for them.
-    from ctr_pipeline.cli.output import page, plain, print_json  # noqa: PLC0415 - see above
+    from ctr_pipeline.cli.output import page, print_json  # noqa: PLC0415 - see above
     from ctr_pipeline.cli.show_tables import print_run  # noqa: PLC0415 - see above
     from ctr_pipeline.workflows.place import find_place  # noqa: PLC0415 - see above
     from ctr_pipeline.workflows.show import show_run  # noqa: PLC0415 - see above
+    from tracking.plain import plain  # noqa: PLC0415 - see above
 
     view = show_run(run, find_place(Path.cwd(), config=config, tracking_uri=tracking_uri))
     chosen = sections or SECTIONS

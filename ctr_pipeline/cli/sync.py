@@ -20,9 +20,10 @@ def sync(
     RUN is an execution's id, a run's id, the start of one, or `latest`. What the tracker has already stays as it is.
     """
     # Here, so that `--help` does not wait for them.
-    from ctr_pipeline.cli.output import console, page, plain, print_json  # noqa: PLC0415 - see above
+    from ctr_pipeline.cli.output import console, page, print_json  # noqa: PLC0415 - see above
     from ctr_pipeline.workflows.place import find_place  # noqa: PLC0415 - see above
     from ctr_pipeline.workflows.sync import failed, sync_all, sync_run  # noqa: PLC0415 - see above
+    from tracking.plain import plain  # noqa: PLC0415 - see above
 
     if (run is None) != everything:
         raise click.UsageError("Give RUN or --all, one of the two.")

@@ -1,6 +1,5 @@
 """Evaluate: raw test rows and a model in; metrics with intervals, breakdowns and per-row predictions out."""
 
-import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +31,7 @@ from ctr_pipeline.steps.job import Job, StepResult, main, read_step
 from ctr_pipeline.steps.preprocess import TEST_FILE
 from ctr_pipeline.steps.train import MODEL_FOLDER, SPLITS
 from tracking.canonical import canonical_json, sha256_hex
+from tracking.plain import plain
 from tracking.records import Artifact, Item, Metric, Param
 
 NAME: Final = "evaluate"
@@ -65,8 +65,8 @@ def run(job: Job) -> StepResult:
         "predictions": table_digest(table.select([ROW_HASH, PROBABILITY]), ordered=False),
         "metrics": sha256_hex(canonical_json(metrics)),
     }
-    estimates = {name: dataclasses.asdict(value) for name, value in evaluation.scorecard.estimates.items()}
-    facts = {"metrics": metrics, "estimates": estimates, "bootstrap": _plain(evaluation.scorecard.bootstrap)}
+    estimates = {name: plain(value) for name, value in evaluation.scorecard.estimates.items()}
+    facts = {"metrics": metrics, "estimates": estimates, "bootstrap": plain(evaluation.scorecard.bootstrap)}
     return StepResult(outputs, facts, tuple(_items(settings, metrics)))
 
 
@@ -159,18 +159,7 @@ def _as_logged(table: pa.Table) -> dict[str, float]:
 
 
 def _as_json(evaluation: Evaluation) -> str:
-    return json.dumps({"format": 1, **_plain(evaluation)}, indent=1, ensure_ascii=False)
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - JSON values of any shape
-    """Return frozen values as what JSON can say."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
+    return json.dumps({"format": 1, **plain(evaluation)}, indent=1, ensure_ascii=False)
 
 
 def _items(settings: Settings, metrics: Mapping[str, float]) -> Iterable[Item]:

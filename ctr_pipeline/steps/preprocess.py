@@ -17,6 +17,7 @@ from ctr_pipeline.data.order import ROW_HASH
 from ctr_pipeline.data.rows import Rows
 from ctr_pipeline.data.source import Source
 from ctr_pipeline.data.splits import Split, Windows, utc_text
+from ctr_pipeline.evaluation.custom import CustomMetric
 from ctr_pipeline.features.encoder import Encoder, Matrix
 from ctr_pipeline.features.encoder_file import save_encoder
 from ctr_pipeline.features.split_file import SplitWriter
@@ -37,6 +38,9 @@ _SCRATCH: Final = "scratch"
 def run(job: Job) -> StepResult:
     """Split, fit and encode."""
     settings = job.settings
+    for name, reference in settings.evaluate.metrics.items():
+        # Now, not after the training.
+        CustomMetric.load(name, reference)
     manifest_path = job.input(DATA) / MANIFEST_FILE
     manifest = DatasetManifest.from_json(manifest_path.read_bytes(), origin=str(manifest_path))
     scratch = job.output / _SCRATCH

@@ -228,18 +228,6 @@ class Home:
         for path in sorted((self.path / RUNS_FOLDER).glob(f"*/{RECORD_FILE}")):
             yield ExecutionFolder(path.parent)
 
-    def find_execution(self, wanted: str) -> ExecutionFolder:
-        """Return the execution with this id, or this tracker's run id.
-
-        Raises:
-            InputError: there is none on this machine.
-        """
-        for folder in self.executions():
-            logged = folder.load_logged()
-            if wanted in {folder.path.name, logged.run_id, *logged.step_run_ids.values()}:
-                return folder
-        raise InputError(f"run {wanted!r} has no outputs in {self.path / RUNS_FOLDER}; run this where it was started")
-
 
 def _write(path: Path, value: Execution | Logged) -> None:
     replace_whole(path, json.dumps({"format": FORMAT, **asdict(value)}, indent=1, sort_keys=True).encode())

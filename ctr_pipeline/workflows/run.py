@@ -49,6 +49,7 @@ class RunReport:
         recipe_grade: A to D.
         metrics: by name.
         estimates: by metric, its value, interval and counts.
+        confidence: of the intervals, 0 to 1.
         folder: of the outputs.
         tracking_uri: without credentials.
         wall_s: seconds.
@@ -64,6 +65,7 @@ class RunReport:
     recipe_grade: str
     metrics: Mapping[str, float]
     estimates: Mapping[str, Mapping[str, Any]]
+    confidence: float
     folder: Path
     tracking_uri: str
     wall_s: float
@@ -176,6 +178,7 @@ class _Run:
             recipe_grade=self.execution.tags["recipe_grade"],
             metrics=evaluated["metrics"],
             estimates=evaluated["estimates"],
+            confidence=evaluated["bootstrap"]["level"],
             folder=self.folder.path,
             tracking_uri=self.execution.tracking_uri,
             wall_s=round(wall_s, 2),

@@ -89,16 +89,18 @@ def test_after_a_driver_killed_with_9_its_step_ends_the_next_run_works_and_docto
 
 def test_doctor_marks_a_killed_execution_and_removes_what_nobody_finished(place: Workplace) -> None:
     with standing_in(place, "train") as driver:
+        left = place.execution()
+        wait_for("the train step's run in MLflow", lambda: "train@" in _text(left / "logged.json"))
         driver.process.kill()
-        driver.step.wait(timeout=20)
         driver.process.wait()
-    left = place.execution()
+        driver.step.wait(timeout=20)
+    assert "RUNNING" in _statuses(place, left.name)
     mended = place.run("doctor", "--fix", "--json")
     assert {"execution-dead", "half-written"} <= _kinds(json.loads(mended.stdout), left.name)
     assert _record(left)["status"] == "KILLED"
     assert not list(left.glob("*.partial"))
     assert (left / "preprocess" / "step.json").is_file()
-    assert _statuses(place, left.name) <= {"KILLED", "FINISHED"}
+    assert _statuses(place, left.name) == {"KILLED", "FINISHED"}
     again = place.run("doctor", "--json")
     assert _kinds(json.loads(again.stdout), left.name) <= {"not-logged"}
 
@@ -202,6 +204,10 @@ def _step_process(driver: "subprocess.Popen[str]") -> psutil.Process | None:
 def _record(execution: Path) -> dict[str, Any]:
     values: dict[str, Any] = json.loads((execution / "execution.json").read_bytes())
     return values
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _kinds(diagnosis: Mapping[str, Any], execution_id: str) -> set[str]:

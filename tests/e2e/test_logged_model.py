@@ -43,6 +43,8 @@ model = mlflow.pyfunc.load_model(model_path)
 found = {}
 for name in ("test", "check"):
     rows = pq.read_table(folder / f"{name}.parquet").to_pandas()
+    # MLflow's signatures know no time zones: a time without one is UTC.
+    rows["timestamp"] = rows["timestamp"].dt.tz_convert(None)
     scores = model.predict(rows)
     pq.write_table(pa.table({"probability": pa.array(scores)}), folder / f"{name}-scored.parquet")
 import ctr_pipeline
