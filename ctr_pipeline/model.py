@@ -275,6 +275,6 @@ class _Rounds(xgb.callback.TrainingCallback):
     def __init__(self, on_round: Callable[[int], None]) -> None:
         self._on_round = on_round
 
-    def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: Mapping[str, Any]) -> bool:  # noqa: ARG002
+    def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: Mapping[str, Any]) -> bool:  # noqa: ARG002 - XGBoost's signature
         self._on_round(epoch + 1)
         return False

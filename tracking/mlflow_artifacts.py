@@ -38,7 +38,7 @@ class Artifacts:
             path: from the root.
             into: existing folder.
         """
-        return Path(self._repository.download_artifacts(path, str(into)))  # type: ignore[no-untyped-call]
+        return Path(self._repository.download_artifacts(path, str(into)))  # type: ignore[no-untyped-call] # MLflow leaves it untyped
 
     def upload(self, folder: Path, path: str = "") -> None:
         """Copy a folder's content here, several files at a time: over HTTP each is a request.
@@ -50,7 +50,7 @@ class Artifacts:
 
         def send(file: Path) -> None:
             target = str(PurePosixPath(path) / file.parent.relative_to(folder).as_posix())
-            self._repository.log_artifact(str(file), None if target == "." else target)  # type: ignore[no-untyped-call]
+            self._repository.log_artifact(str(file), None if target == "." else target)  # type: ignore[no-untyped-call] # MLflow leaves it untyped
 
         with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
             list(pool.map(send, sorted(file for file in folder.rglob("*") if file.is_file())))

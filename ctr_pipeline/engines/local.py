@@ -30,6 +30,9 @@ _PRELOAD: Final = ("ctr_pipeline.steps.evaluate", "ctr_pipeline.steps.train", "c
 _POLL_S: Final = 0.1
 _GRACE_S: Final = 5.0
 _TAIL_LINES: Final = 20
+_TAIL_WIDTH: Final = 300
+# The stack of a crash ends in the names of all compiled modules, some hundred.
+_NOT_TOLD: Final = "Extension modules:"
 # Where a file system is full, what is left of it is less than a message takes.
 _TOO_LITTLE_BYTES: Final = 1 << 16
 
@@ -90,7 +93,7 @@ class LocalEngine:
             on_progress: called now and then while it runs.
 
         Raises:
-            InputError: the step refused its input.
+            InputError: the step refused its input, or ended without its record.
             JobError: the step failed, was killed, or crashed.
             KeyboardInterrupt: the caller was interrupted; the step is ended and its half-written output removed.
         """
@@ -100,17 +103,19 @@ class LocalEngine:
         process.start()
         try:
             _watch(process, attempt, on_progress)
+            return _keep_output(attempt, process.exitcode or 0)
         except BaseException:
             _end(process)
             shutil.rmtree(attempt.partial, ignore_errors=True)
             raise
-        if process.exitcode != 0:
-            error = _failure(attempt, process.exitcode or 0)
-            shutil.rmtree(attempt.partial, ignore_errors=True)
-            raise error
-        record = job.read_step(attempt.partial)
-        attempt.partial.rename(attempt.output)
-        return record
+
+
+def _keep_output(attempt: StepJob, exit_code: int) -> job.StepRecord:
+    if exit_code != 0:
+        raise _failure(attempt, exit_code)
+    record = job.read_step(attempt.partial)
+    attempt.partial.rename(attempt.output)
+    return record
 
 
 def _watch(process: ForkServerProcess, attempt: StepJob, on_progress: Callable[[StepProgress], None]) -> None:
@@ -160,7 +165,9 @@ def _silence(folder: Path) -> str:
 def _last_lines(log: Path) -> str:
     if not log.exists():
         return ""
-    return " | ".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:])
+    lines = (line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines())
+    told = [line[:_TAIL_WIDTH] for line in lines if line and not line.startswith(_NOT_TOLD)]
+    return " | ".join(told[-_TAIL_LINES:])
 
 
 def _child(attempt: StepJob) -> None:
@@ -170,7 +177,7 @@ def _child(attempt: StepJob) -> None:
     _die_with_driver()
     _redirect_output(attempt.log)
     # A crash in compiled code leaves its stack in the log.
-    faulthandler.enable()
+    faulthandler.enable(all_threads=False)
     if attempt.code_root is not None:
         sys.path.insert(0, str(attempt.code_root))
     module = importlib.import_module(attempt.spec.module)

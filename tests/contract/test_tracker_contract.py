@@ -1,16 +1,13 @@
 """What `tracking.tracker` promises, held against every tracker."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 import pytest
 
+from tests.contract.conftest import START
 from tracking.errors import InputError, TrackingError
-from tracking.memory import MemoryTracker
-from tracking.mlflow_tracker import MlflowTracker
 from tracking.records import (
     Artifact,
     DatasetInput,
@@ -25,7 +22,6 @@ from tracking.records import (
 )
 from tracking.tracker import Tracker
 
-START: Final = 1_700_000_000_000
 TIME: Final = START + 5_000
 DATA: Final = DatasetInput(
     name="clicks",
@@ -35,63 +31,6 @@ DATA: Final = DatasetInput(
     columns=(("time", "datetime"), ("click", "boolean")),
     context="test",
 )
-
-
-@pytest.fixture(scope="session")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sources") / "ctr_pipeline"
-    folder.mkdir()
-    (folder / "__init__.py").touch()
-    return folder
-
-
-@pytest.fixture(params=["memory", "sqlite", pytest.param("server", marks=pytest.mark.server)])
-def tracker(request: pytest.FixtureRequest, tmp_path: Path, package: Path) -> Tracker:
-    if request.param == "memory":
-        return MemoryTracker()
-    if request.param == "server":
-        return MlflowTracker(request.getfixturevalue("mlflow_server"), sources=(package,))
-    templates = request.getfixturevalue("mlflow_templates")
-    return MlflowTracker(
-        f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "mlflow artifacts #1", sources=(package,), templates=templates
-    )
-
-
-@pytest.fixture
-def experiment() -> str:
-    """A name of its own for each test, because the tests share a server."""
-    return f"ads / ranking: é {uuid4().hex[:8]}"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A step's output folder."""
-    folder = tmp_path / "output"
-    model = folder / "model"
-    model.mkdir(parents=True)
-    (folder / "report.txt").write_text("fine", encoding="utf-8")
-    (folder / "plots" / "inner").mkdir(parents=True)
-    (folder / "plots" / "a b.svg").write_text("<svg/>", encoding="utf-8")
-    (folder / "plots" / "inner" / "ü.svg").write_text("<svg></svg>", encoding="utf-8")
-    (model / "booster.ubj").write_bytes(b"\x00trees")
-    signature = {
-        "inputs": [{"name": "item", "type": "string", "required": True}],
-        "outputs": [{"name": "probability", "type": "double"}],
-    }
-    (model / "signature.json").write_text(json.dumps(signature), encoding="utf-8")
-    (model / "input_example.json").write_text('[{"item": "a"}]', encoding="utf-8")
-    (model / "requirements.txt").write_text("mlflow\n", encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def new_run(tracker: Tracker, experiment: str) -> Callable[..., str]:
-    def create(*, start_ms: int = START, parent: str | None = None, **tags: str) -> str:
-        return tracker.create_run(
-            experiment=experiment, name="a run", start_ms=start_ms, tags=tags, parent_run_id=parent
-        )
-
-    return create
 
 
 def test_a_new_run_is_running_and_carries_what_it_was_given(tracker: Tracker, experiment: str) -> None:
@@ -196,7 +135,7 @@ def test_datasets_of_every_context_come_back_by_name(
     tracker: Tracker, new_run: Callable[..., str], folder: Path, context: str
 ) -> None:
     run_id = new_run()
-    second = DatasetInput("a second", "ab", "s3://bucket/key", 0, (), context, scope="run")  # type: ignore[arg-type]
+    second = DatasetInput("a second", "ab", "s3://bucket/key", 0, (), context, scope="run")  # type: ignore[arg-type] # a parametrised literal
     tracker.log(run_id, [DATA, second], folder=folder, timestamp_ms=TIME)
     names = [(dataset.name, dataset.context) for dataset in tracker.run(run_id).datasets]
     assert names == [("a second", context), ("clicks", "test")]

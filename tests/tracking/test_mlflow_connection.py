@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import socket
@@ -61,7 +62,8 @@ class _Teapot(BaseHTTPRequestHandler):
     """Answers everything with a refusal that quotes the caller's credentials."""
 
     def do_GET(self) -> None:
-        body = b'{"error_code": "PERMISSION_DENIED", "message": "no entry for http://ann:s3cret@x/\\nreally"}'  # pragma: allowlist secret
+        told = "no entry for http://ann:s3cret@x/\nreally"  # pragma: allowlist secret
+        body = json.dumps({"error_code": "PERMISSION_DENIED", "message": told}).encode()
         self.send_response(403)
         self.end_headers()
         self.wfile.write(body)

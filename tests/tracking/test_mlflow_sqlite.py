@@ -52,7 +52,7 @@ def test_processes_that_begin_at_once_share_one_new_database_and_experiment(
     command = [sys.executable, "-c", CREATE, str(tmp_path)]
     root = Path(__file__).parents[2]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": root}
-    racers = [subprocess.Popen(command, **pipes) for _ in range(3)]  # type: ignore[call-overload]
+    racers = [subprocess.Popen(command, **pipes) for _ in range(3)]  # type: ignore[call-overload] # pipes as keywords
     for racer in racers:
         assert racer.stdout.readline() == "ready\n"
     for racer in racers:

@@ -13,7 +13,8 @@ from tracking.mlflow_tracker import MlflowTracker
 from tracking.records import DatasetInput as OurDataset
 from tracking.records import Metric
 
-OURS = OurDataset("clicks", "ab" * 16, "http://ann:s3cret@host/clicks.csv", 9, (("bid", "double"),), "test")  # pragma: allowlist secret
+URL = "http://ann:s3cret@host/clicks.csv"  # pragma: allowlist secret
+OURS = OurDataset("clicks", "ab" * 16, URL, 9, (("bid", "double"),), "test")
 
 
 @pytest.fixture
