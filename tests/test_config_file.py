@@ -126,6 +126,7 @@ def test_a_byte_order_mark_is_no_key(config: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("", r"config\.yaml: split\.by == 'time', must be one of user, row, files while"),
         ("train: {max_dept: 8}", r"train\.max_dept is no known key; the nearest is train\.max_depth$"),
         ("max_depth: 8", r"max_depth is no known key; the nearest is train\.max_depth$"),
         ("data: {columns: {lable: x}}", r"data\.columns\.lable is no known key; the nearest is data\.columns\.label$"),

@@ -35,5 +35,3 @@ def run(config: str | None, overrides: tuple[str, ...], engine: str, *, as_json:
 def _default_config() -> str | None:
     default = Path("configs/default.yaml")
     return str(default) if default.exists() else None
-
-

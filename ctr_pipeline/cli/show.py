@@ -19,9 +19,7 @@ SECTIONS: Final = (
 )
 @tracker_options
 @json_option
-def show(
-    run: str, sections: tuple[str, ...], config: str | None, tracking_uri: str | None, *, as_json: bool
-) -> None:
+def show(run: str, sections: tuple[str, ...], config: str | None, tracking_uri: str | None, *, as_json: bool) -> None:
     """Tell what a run was made of and how well it did.
 
     RUN is the id of a run, of one of its steps or of its execution, the first six or more characters of one, or

@@ -12,9 +12,7 @@ from ctr_pipeline.cli.options import json_option, tracker_options
 @click.option("--all", "everything", is_flag=True, help="Every execution that is not completely logged.")
 @tracker_options
 @json_option
-def sync(
-    run: str | None, config: str | None, tracking_uri: str | None, *, everything: bool, as_json: bool
-) -> None:
+def sync(run: str | None, config: str | None, tracking_uri: str | None, *, everything: bool, as_json: bool) -> None:
     """Send a run's outputs that the tracker does not have, such as after it was away.
 
     RUN is an execution's id, a run's id, the start of one, or `latest`. What the tracker has already stays as it is.

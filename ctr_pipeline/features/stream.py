@@ -165,8 +165,7 @@ class _Survey:
         # A dictionary may hold null as a value too.
         seen = encoded.dictionary.take(encoded.indices.unique().drop_null()).cast(pa.large_string()).drop_null()
         table = pa.table({"key": pa.array(hash_array(seen)), "text": seen})
-        if column in self.vocabularies:
-            table = pa.concat_tables([self.vocabularies[column], table])
+        table = pa.concat_tables([self.vocabularies[column], table])
         keys = table.column("key").to_numpy()
         _, first = np.unique(keys, return_index=True)
         self.vocabularies[column] = table.take(pa.array(first)).combine_chunks()

@@ -156,9 +156,7 @@ def compare_versions(before: str, after: str, place: Place) -> VersionDiff:
     return VersionDiff(old.data_version, new.data_version, difference, _file_changes(difference, old, new))
 
 
-def _file_changes(
-    difference: ManifestDiff, before: DatasetManifest, after: DatasetManifest
-) -> tuple[FileChange, ...]:
+def _file_changes(difference: ManifestDiff, before: DatasetManifest, after: DatasetManifest) -> tuple[FileChange, ...]:
     old, new = {file.path: file.n_rows for file in before.files}, {file.path: file.n_rows for file in after.files}
     kept = _both("changed", difference.files_changed, old, new)
     return (
@@ -170,9 +168,7 @@ def _file_changes(
     )
 
 
-def _both(
-    change: str, paths: Sequence[str], old: dict[str, int], new: dict[str, int]
-) -> tuple[FileChange, ...]:
+def _both(change: str, paths: Sequence[str], old: dict[str, int], new: dict[str, int]) -> tuple[FileChange, ...]:
     # A file that was compressed anew has another name in the first version; its rows are found by the name's stem.
     stems = {_stem(path): path for path in old}
     earlier = {path: path if path in old else stems[_stem(path)] for path in paths}

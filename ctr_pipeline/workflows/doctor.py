@@ -14,7 +14,6 @@ from tracking.tracker import Tracker
 __all__ = ["Diagnosis", "Finding", "diagnose", "mend"]
 
 
-
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """Everything that was found.

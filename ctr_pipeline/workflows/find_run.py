@@ -157,6 +157,4 @@ def _unknown(wanted: str, place: Place, names: tuple[_Name, ...]) -> InputError:
     nearest = f"; the nearest is {close[0]}" if close else ""
     listed = ", ".join(f"{name.text} ({name.label}, {utc_text(name.started_ms * 1000)[:16]})" for name in recent)
     known = f"; the recent ones are {listed}" if listed else "; there is none yet, start one with `ctr-pipeline run`"
-    return InputError(
-        f"run {wanted!r} is known neither in {place.home.path} nor to {place.shown_uri}{nearest}{known}"
-    )
+    return InputError(f"run {wanted!r} is known neither in {place.home.path} nor to {place.shown_uri}{nearest}{known}")

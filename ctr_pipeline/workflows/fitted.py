@@ -62,9 +62,7 @@ def _texts(path: Path) -> list[str | None]:
     return texts
 
 
-def _statistic(
-    encoder: Encoder, feature: StatisticFeature, texts: Sequence[str | None], top: int
-) -> StatisticView:
+def _statistic(encoder: Encoder, feature: StatisticFeature, texts: Sequence[str | None], top: int) -> StatisticView:
     table = encoder.tables[feature.name]
     counts = Counts(table.clicks, table.impressions)
     rates = smoothed_rates(counts, encoder.prior(encoder.totals), encoder.smoothing)

@@ -34,9 +34,7 @@ class Protected:
 
     def union(self, other: "Protected") -> "Protected":
         """Return what either protects."""
-        return Protected(
-            self.versions | other.versions, self.objects | other.objects, self.run_ids | other.run_ids
-        )
+        return Protected(self.versions | other.versions, self.objects | other.objects, self.run_ids | other.run_ids)
 
 
 def protected_digests(

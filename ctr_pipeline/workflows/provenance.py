@@ -73,6 +73,7 @@ class Provenance:
         )
         return grade(evidence)
 
+
 def find_tree(start: Path, loaded: LoadedSettings) -> SourceTree:
     """Return the source tree that a run belongs to, the product's own packages included.
 

@@ -101,3 +101,8 @@ def test_each_copy_of_a_row_has_a_word_of_its_own(words: list[int]) -> None:
 def test_copies_of_a_row_are_divided_as_by_chance() -> None:
     words = distinct_words(np.full(10_000, 42, np.uint64))
     assert np.mean(words < 2**63) == pytest.approx(0.5, abs=0.02)
+
+
+def test_rows_that_do_not_fill_a_block_are_among_the_others(tmp_path: Path) -> None:
+    found, _ = _ordered([(0, 3), (0, 1), (0, 2)], [0, 1, 2], [2], 2, tmp_path)
+    assert found[ROW_HASH].to_pylist() == [1, 2, 3]

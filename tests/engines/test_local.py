@@ -55,6 +55,10 @@ OWN_STEPS = """
         open(1, "w", closefd=False).truncate(0)
         os._exit(7)
 
+    def remove_log(job):
+        job.output.with_name("own.log").unlink()
+        kill(job)
+
     def leave_well(job):
         os._exit(0)
 
@@ -156,6 +160,26 @@ def test_a_step_that_does_not_finish_leaves_nothing_and_is_explained(
     assert "\n" not in str(caught.value)
     assert not job.partial.exists()
     assert not job.output.exists()
+
+
+def test_a_step_that_ends_in_silence_on_a_full_disk_is_explained(
+    engine: LocalEngine, attempt: Callable[[str], StepJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctr_pipeline.engines.local._TOO_LITTLE_BYTES", 1 << 62)
+    with pytest.raises(
+        JobError, match=r"exit code 7: no space left in .*own\.partial; free some space there, or set CTR"
+    ):
+        engine.run_step(attempt("leave_in_silence"), _drop)
+
+
+def test_a_step_that_is_killed_before_it_has_a_log_is_explained(
+    engine: LocalEngine, attempt: Callable[[str], StepJob]
+) -> None:
+    job = attempt("remove_log")
+    with pytest.raises(
+        JobError, match=r"^step own was killed by SIGKILL \(was the memory exhausted\?\); nothing half-wr"
+    ):
+        engine.run_step(job, _drop)
 
 
 def test_after_a_failure_the_next_attempt_works(engine: LocalEngine, attempt: Callable[[str], StepJob]) -> None:

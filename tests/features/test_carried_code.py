@@ -28,7 +28,7 @@ from . import late_cousin
 def add(batch):
     return batch.append_column("band", pc.add(batch["a"], team_shared.STEP))
 """,
-    "team_features/late_cousin.py": "",
+    "team_features/late_cousin.py": "from __future__ import annotations",
     "team_features/bounds.json": "[1]",
     "team_features/.secret.json": "[1]",
     "team_features/__pycache__/bands.cpython-312.pyc": "stale",
