@@ -72,8 +72,8 @@ def scatter(log: pa.Table, folder: Path, n_parts: int, seed: int) -> Path:
     """Write a log's rows in random order over several files whose names say nothing, and return the folder."""
     draw = np.random.default_rng(seed)
     parts = np.array_split(draw.permutation(log.num_rows), n_parts)
-    for part, name in zip(parts, draw.permutation([f"{number:02d}-piece.parquet" for number in range(n_parts)])):
-        place = folder / ("a", "b")[int(draw.integers(0, 2))] / str(name)
+    for part, number in zip(parts, draw.permutation(n_parts), strict=True):
+        place = folder / ("a", "b")[int(draw.integers(0, 2))] / f"{number:02d}-piece.parquet"
         place.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(log.take(pa.array(part)), place, compression="gzip", row_group_size=97)
     return folder

@@ -16,7 +16,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.e2e.click_log import make_log, write_config, write_log
-from tests.e2e.workplace import Outcome, Workplace
+from tests.e2e.workplace import Outcome, Workplace, runs_of
 from tests.plugins.mlflow_fixtures import free_port, wait_until_ready
 from tracking.mlflow_sqlite import prepare_sqlite
 
@@ -41,13 +41,17 @@ def assert_one_line(outcome: Outcome, exit_code: int, pattern: str) -> None:
     ("setting", "pattern"),
     [
         pytest.param(
-            "train.max_deth=4", r"--set: train\.max_deth is no known key; the nearest is train\.max_depth", id="misspelt"
+            "train.max_deth=4",
+            r"--set: train\.max_deth is no known key; the nearest is train\.max_depth",
+            id="misspelt",
         ),
         pytest.param(
             "train.max_depth=deep", r'--set: train\.max_depth == "deep", must be a whole number', id="text for number"
         ),
         pytest.param(
-            "train.learning_rate=2", r"--set: train\.learning_rate == 2, must be less than or equal to 1", id="too large"
+            "train.learning_rate=2",
+            r"--set: train\.learning_rate == 2, must be less than or equal to 1",
+            id="too large",
         ),
         pytest.param(
             "split.test=tomorrow",
@@ -88,16 +92,12 @@ def test_a_bad_key_in_a_file_names_the_file(place: Workplace) -> None:
 
 def test_a_missing_config_file_is_named(place: Workplace) -> None:
     outcome = place.run("run", "--config", "nowhere.yaml")
-    assert_one_line(
-        outcome, BAD_INPUT, r"config file nowhere\.yaml does not exist; give the path of a YAML file"
-    )
+    assert_one_line(outcome, BAD_INPUT, r"config file nowhere\.yaml does not exist; give the path of a YAML file")
 
 
 def test_missing_data_are_named(place: Workplace) -> None:
     outcome = place.run("run", "--config", "small.yaml", "--set", "data.uri=nowhere/*.parquet")
-    assert_one_line(
-        outcome, BAD_INPUT, r"source 'nowhere/\*\.parquet' .*, must .*; check the path"
-    )
+    assert_one_line(outcome, BAD_INPUT, r"source 'nowhere/\*\.parquet' .*, must .*; check the path")
 
 
 def test_a_test_window_outside_the_data_is_told_what_the_data_cover(place: Workplace) -> None:
@@ -112,16 +112,16 @@ def test_a_test_window_outside_the_data_is_told_what_the_data_cover(place: Workp
 
 def test_a_column_that_the_data_lack_is_named_with_those_they_have(place: Workplace) -> None:
     outcome = place.run("run", "--config", "small.yaml", "--set", "data.columns.numeric=[price, bid]")
-    assert_one_line(
-        outcome, BAD_INPUT, r".*'bid' is .*, must be one of .*ad_id, .*price.*; mend .*"
-    )
+    assert_one_line(outcome, BAD_INPUT, r".*'bid' is .*, must be one of .*ad_id, .*price.*; mend .*")
 
 
 def test_labels_other_than_0_and_1_are_told_with_their_number(place: Workplace, tmp_path: Path) -> None:
     log = make_log(600)
     labels = log.column("click").to_numpy().copy()
     labels[[3, 5]] = 7
-    pq.write_table(log.set_column(log.schema.get_field_index("click"), "click", pa.array(labels)), tmp_path / "l.parquet")
+    pq.write_table(
+        log.set_column(log.schema.get_field_index("click"), "click", pa.array(labels)), tmp_path / "l.parquet"
+    )
     outcome = place.run("run", "--config", str(write_config(tmp_path / "l.yaml", tmp_path / "l.parquet")))
     assert_one_line(
         outcome, BAD_INPUT, r"label column 'click' == 7\.0, must be 0 or 1 in every row; 2 rows .*: drop or mend them"
@@ -132,8 +132,7 @@ def test_a_run_that_a_step_refused_is_recorded_as_failed_with_the_reason(tmp_pat
     place = Workplace.small(tmp_path)
     outcome = place.run("run", "--config", "small.yaml", "--set", "split.end=2031-01-01")
     assert outcome.exit_code == BAD_INPUT
-    experiment = place.client.get_experiment_by_name("ctr-pipeline")
-    runs = place.client.search_runs([experiment.experiment_id])
+    runs = runs_of(place.client)
     assert {run.info.status for run in runs} == {"FAILED"}
     assert "lies outside the data" in next(filter(None, (run.data.tags.get("ctr.failure") for run in runs)))
     assert not list(place.execution().glob("*.partial"))
@@ -147,9 +146,7 @@ def test_a_run_that_a_step_refused_is_recorded_as_failed_with_the_reason(tmp_pat
         pytest.param(("run", "--engine", "abacus"), r".*'abacus' is not .*'?local'?.*", id="choice"),
     ],
 )
-def test_a_mistyped_command_is_told_the_nearest(
-    place: Workplace, arguments: tuple[str, ...], pattern: str
-) -> None:
+def test_a_mistyped_command_is_told_the_nearest(place: Workplace, arguments: tuple[str, ...], pattern: str) -> None:
     outcome = place.run(*arguments)
     assert_one_line(outcome, BAD_INPUT, pattern)
 
@@ -174,9 +171,7 @@ def test_a_run_whose_server_is_away_keeps_its_outputs_and_sync_sends_them_when_i
     assert (execution / "train" / "model" / "booster.ubj").is_file()
     with _mlflow_server(tmp_path / "server", port, mlflow_templates):
         place.run("sync", execution.name, "--json").report  # noqa: B018 - asserts that it succeeded
-        client = MlflowClient(uri)
-        experiment = client.get_experiment_by_name("ctr-pipeline")
-        runs = client.search_runs([experiment.experiment_id])
+        runs = runs_of(MlflowClient(uri))
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {run.data.tags["ctr.execution_id"] for run in runs} == {execution.name}
     parent = next(run for run in runs if "ctr.step" not in run.data.tags)
@@ -186,7 +181,9 @@ def test_a_run_whose_server_is_away_keeps_its_outputs_and_sync_sends_them_when_i
 def test_a_full_disk_is_told_before_anything_is_computed(tmp_path: Path) -> None:
     place = Workplace.small(tmp_path)
     outcome = _run_on_small_disk(place, place.home, 64)
-    assert_one_line(outcome, JOB_FAILED, rf"cannot write to {place.home}/.*: no space left; free some space there, or .*")
+    assert_one_line(
+        outcome, JOB_FAILED, rf"cannot write to {place.home}/.*: no space left; free some space there, or .*"
+    )
 
 
 def test_a_disk_that_a_step_fills_is_told_with_the_step(tmp_path: Path) -> None:
@@ -221,7 +218,7 @@ def _run_on_small_disk(place: Workplace, folder: Path, size_kib: int) -> Outcome
     if unshare is None or subprocess.run([*apart, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no file system can be mounted here: user and mount namespaces are not allowed")
     folder.mkdir(parents=True)
-    inside = f"mount -t tmpfs -o size={size_kib}k tmpfs {folder} && exec \"$@\""
+    inside = f'mount -t tmpfs -o size={size_kib}k tmpfs {folder} && exec "$@"'
     command = [*apart, "sh", "-c", inside, "sh", *place.command("run", "--config", "small.yaml")]
     done = subprocess.run(
         command, cwd=place.folder, env=place.environment(), capture_output=True, text=True, check=False, timeout=120

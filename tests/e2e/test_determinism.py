@@ -1,5 +1,6 @@
 """Equal settings and equal rows give the same model to the byte, wherever and however they are run."""
 
+import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from numpy._core import _multiarray_umath as numpy_core
 
 from tests.e2e.click_log import make_log, scatter, write_config
 from tests.e2e.workplace import ROOT, Workplace
 
 pytestmark = pytest.mark.slow
 
+# The one place where numpy tells which CPU features it chooses by.
+_NUMPY: Final = importlib.import_module("numpy._core._multiarray_umath")
 _BUNDLED: Final = ROOT / "ctr_pipeline" / "data" / "samples" / "open_bandit.parquet"
 
 
@@ -66,7 +68,9 @@ def test_the_order_of_rows_and_the_names_and_number_of_files_change_nothing(
             id="time zone, language, hash seed",
         ),
         pytest.param({}, ("runtime.threads=1",), id="one thread"),
-        pytest.param({"OMP_NUM_THREADS": "3"}, ("runtime.threads=5", "runtime.batch_rows=333"), id="more threads, small batches"),
+        pytest.param(
+            {"OMP_NUM_THREADS": "3"}, ("runtime.threads=5", "runtime.batch_rows=333"), id="more threads, small batches"
+        ),
     ],
 )
 def test_the_machines_settings_change_nothing(
@@ -77,7 +81,7 @@ def test_the_machines_settings_change_nothing(
 
 
 def test_a_cpu_with_fewer_features_changes_nothing(place: Workplace, first: Result) -> None:
-    features = [name for name in numpy_core.__cpu_dispatch__ if numpy_core.__cpu_features__.get(name)]
+    features = [name for name in _NUMPY.__cpu_dispatch__ if _NUMPY.__cpu_features__.get(name)]
     if not features:
         pytest.skip("numpy dispatches on no feature of this CPU, so there is none to switch off")
     limited = Result.of(place, "--config", "small.yaml", NPY_DISABLE_CPU_FEATURES=" ".join(features))

@@ -13,7 +13,7 @@ from typing import Any, Final
 import psutil
 import pytest
 
-from tests.e2e.workplace import Workplace, wait_for
+from tests.e2e.workplace import Workplace, runs_of, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,9 @@ def place(tmp_path: Path) -> Workplace:
     place = Workplace.small(tmp_path)
     (place.folder / "hold.py").write_text(_HOLD, encoding="utf-8")
     config = (place.folder / "small.yaml").read_text(encoding="utf-8")
-    config = config.replace("hour]", "hour], custom: hold:columns").replace("[device]}", "[device], metrics: {own: hold:metric}}")
+    config = config.replace("hour]", "hour], custom: hold:columns").replace(
+        "[device]}", "[device], metrics: {own: hold:metric}}"
+    )
     (place.folder / "small.yaml").write_text(config, encoding="utf-8")
     os.mkfifo(tmp_path / "pipe")
     return place
@@ -216,15 +218,10 @@ def _kinds(diagnosis: Mapping[str, Any], execution_id: str) -> set[str]:
 
 
 def _statuses(place: Workplace, execution_id: str) -> set[str]:
-    return {run.info.status for run in _runs(place, execution_id)}
+    return {run.info.status for run in runs_of(place.client, execution_id)}
 
 
 def _parent_tags(place: Workplace, execution_id: str) -> Mapping[str, str]:
-    parent = next(run for run in _runs(place, execution_id) if "ctr.step" not in run.data.tags)
+    parent = next(run for run in runs_of(place.client, execution_id) if "ctr.step" not in run.data.tags)
     tags: Mapping[str, str] = parent.data.tags
     return tags
-
-
-def _runs(place: Workplace, execution_id: str) -> list[Any]:
-    experiment = place.client.get_experiment_by_name("ctr-pipeline")
-    return list(place.client.search_runs([experiment.experiment_id], f"tags.`ctr.execution_id` = '{execution_id}'"))

@@ -16,7 +16,7 @@ import pytest
 
 from ctr_pipeline.data.order import ROW_HASH
 from ctr_pipeline.model_folder import MARGIN, PROBABILITY
-from tests.e2e.workplace import ROOT, Workplace
+from tests.e2e.workplace import ROOT, Workplace, uv_command
 
 pytestmark = pytest.mark.slow
 
@@ -43,8 +43,6 @@ model = mlflow.pyfunc.load_model(model_path)
 found = {}
 for name in ("test", "check"):
     rows = pq.read_table(folder / f"{name}.parquet").to_pandas()
-    # MLflow's signatures know no time zones: a time without one is UTC.
-    rows["timestamp"] = rows["timestamp"].dt.tz_convert(None)
     scores = model.predict(rows)
     pq.write_table(pa.table({"probability": pa.array(scores)}), folder / f"{name}-scored.parquet")
 import ctr_pipeline
@@ -82,7 +80,8 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Scored:
     done = subprocess.run(command, cwd=work, env=isolated, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     scores = (pq.read_table(work / f"{name}-scored.parquet").column("probability") for name in ("test", "check"))
-    return Scored(execution, *scores, told=json.loads(done.stdout.splitlines()[-1]))
+    test, check = scores
+    return Scored(execution, test, check, json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_the_model_scores_the_raw_rows_of_the_test_split_exactly_as_the_evaluate_step_did(scored: Scored) -> None:
@@ -115,16 +114,26 @@ def _only_model(place: Workplace, run_id: str) -> Path:
 
 
 def _copy_raw_rows(execution: Path, into: Path) -> None:
-    """Write the rows that are to be scored as a serving team has them: without labels and scores."""
+    """Write the rows that are to be scored as a serving team has them: no labels, no scores, plain texts and times."""
+    ours = {"click", ROW_HASH, MARGIN, PROBABILITY}
     for name, source in (("test", execution / "preprocess"), ("check", execution / "train" / "model")):
         rows = pq.read_table(source / f"{name}.parquet")
-        ours = {"click", ROW_HASH, MARGIN, PROBABILITY}
-        pq.write_table(rows.select([column for column in rows.schema.names if column not in ours]), into / f"{name}.parquet")
+        rows = rows.select([column for column in rows.schema.names if column not in ours])
+        pq.write_table(
+            rows.cast(pa.schema([(field.name, _plain(field.type)) for field in rows.schema])), into / f"{name}.parquet"
+        )
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    # What pandas makes of the others, categories and times with a zone, MLflow's signatures refuse.
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    return pa.timestamp("us") if pa.types.is_timestamp(kind) else kind
 
 
 def _fresh_environment(folder: Path, requirements: Path) -> Path:
     """Install a model's requirements, and what they need, into a new environment; return its Python."""
-    uv = _uv()
+    uv = uv_command()
     python = folder / "bin" / "python"
     subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True, capture_output=True)
     override, constraints = folder / "override.txt", folder / "constraints.txt"
@@ -140,10 +149,3 @@ def _fresh_environment(folder: Path, requirements: Path) -> Path:
         if online.returncode:
             pytest.skip(f"uv has not got the model's packages: {online.stderr.strip().splitlines()[-1]}")
     return python
-
-
-def _uv() -> list[str]:
-    for candidate in (os.environ.get("UV"), shutil.which("uv")):
-        if candidate:
-            return [candidate]
-    return ["python3", "-m", "uv"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from tests.e2e.click_log import make_log, write_config, write_log
 
@@ -116,6 +117,13 @@ class Workplace:
         return self.executions()[-1]
 
 
+def runs_of(client: MlflowClient, execution_id: str = "%", experiment: str = "ctr-pipeline") -> list[Run]:
+    """Return the runs of an execution, or of all; none where the experiment does not exist."""
+    found = client.get_experiment_by_name(experiment)
+    condition = f"tags.`ctr.execution_id` LIKE '{execution_id}'"
+    return list(client.search_runs([found.experiment_id], condition)) if found else []
+
+
 def wait_for[T](what: str, find: Callable[[], T | None], within_s: float = 60.0) -> T:
     """Look again and again until something is there, and return it; fail when it takes too long."""
     deadline = time.monotonic() + within_s
@@ -125,6 +133,12 @@ def wait_for[T](what: str, find: Callable[[], T | None], within_s: float = 60.0)
             return found
         time.sleep(0.02)
     raise AssertionError(f"{what} did not come within {within_s:.0f} s")
+
+
+def uv_command() -> list[str]:
+    """Return how uv is started: by the path that `uv run` tells its children, by name, or as a module."""
+    found = os.environ.get("UV") or shutil.which("uv")
+    return [found] if found else ["python3", "-m", "uv"]
 
 
 def copy_checkout(into: Path) -> str:
