@@ -9,48 +9,19 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-_DURATION: Final = re.compile(r"(\d+)(us|ms|s|m|h|d)")
-_UNITS_US: Final = {"us": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+from tracking.times import duration_us, instant_us, positive_duration_us
+
 _CALLABLE: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _METRIC_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-DAY_US: Final = _UNITS_US["d"]
-HOUR_US: Final = _UNITS_US["h"]
+# What trackers refuse in a key; and the underscore of a name that would read as such a code.
+_NOT_IN_KEYS: Final = re.compile(r"[^\w.\- ]|_(?=x[0-9a-f]+(?:_|[^\w.\- ]))")
 # Keys that say where and how a run happens, not what it computes.
 _CIRCUMSTANTIAL: Final = ("name", "tracking", "runtime")
-
-
-def duration_us(text: str) -> int:
-    """Return a duration such as `90s`, `12h` or `1d` in microseconds.
-
-    Raises:
-        ValueError: the text is no whole number followed by us, ms, s, m, h or d.
-    """
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError("must be a whole number and a unit of us, ms, s, m, h, d, such as 1d or 90s")
-    return int(match[1]) * _UNITS_US[match[2]]
-
-
-def instant_us(text: str) -> int:
-    """Return an ISO 8601 date or time in microseconds since 1970 UTC; without a zone it is UTC.
-
-    Raises:
-        ValueError: the text is no ISO 8601 date or time.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError("must be an ISO 8601 date or time, such as 2026-03-01 or 2026-03-01T12:00:00Z") from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
 
 
 def _parsed_by(parse: Callable[[str], int]) -> AfterValidator:
@@ -71,6 +42,7 @@ def _like(pattern: re.Pattern[str], rule: str) -> AfterValidator:
 
 
 type Duration = Annotated[str, _parsed_by(duration_us)]
+type PositiveDuration = Annotated[str, _parsed_by(positive_duration_us)]
 type Instant = Annotated[str, _parsed_by(instant_us)]
 type FunctionName = Annotated[str, _like(_CALLABLE, "must name a function as module:function, such as own.bands:add")]
 type MetricName = Annotated[str, _like(_METRIC_NAME, "must be a letter, then letters, digits or _")]
@@ -93,9 +65,15 @@ class ContextColumn(Section):
         description="the value that every row gets when it is scored; null scores it as missing",
     )
 
+    @model_validator(mode="after")
+    def _pinned_fits(self) -> Self:
+        if self.kind == "numeric" and isinstance(self.pinned, str):
+            raise ValueError(f"pinned == {self.pinned!r}, must be a number or null for kind numeric; use kind native")
+        return self
+
 
 class Columns(Section):
-    """The role of every column that the pipeline reads; a column without a role is kept but not used."""
+    """The role of every column that the pipeline reads; others are digested, not used, but of plain types too."""
 
     label: str = Field("click", description="1 for a click, 0 for none")
     time: str | None = Field(None, description="when the impression was shown")
@@ -129,12 +107,17 @@ class Columns(Section):
     def _roles_are_apart(self) -> Self:
         if self.label in self.features:
             raise ValueError(f"the label {self.label!r} is listed among the features; take it out of them")
+        for role, name in (("user", self.user), ("group", self.group), ("time", self.time)):
+            if name == self.label:
+                raise ValueError(
+                    f"the label {self.label!r} is the {role} too; give {role} a column of its own, or null"
+                )
         # The user and the group may be features too: "this user clicks often" is what target statistics are for.
         exclusive = (self.label, *self.features, *self.ids, *filter(None, (self.propensity,)))
         twice = [name for name, count in Counter(exclusive).items() if count > 1]
         if twice:
             raise ValueError(f"column {twice[0]!r} is listed twice; give each column one role")
-        if self.time is not None and (self.time == self.label or self.time in self.features):
+        if self.time is not None and self.time in self.features:
             raise ValueError(f"the time column {self.time!r} is listed twice; features.time_parts makes features of it")
         return self
 
@@ -154,10 +137,11 @@ class SplitSettings(Section):
     """How rows are divided into train, validation and test."""
 
     by: Literal["time", "user", "row", "files"] = Field(
-        "time", description="windows of time, hash of the user, hash of the whole row, or given files"
+        "time",
+        description="windows of time, hash of the user (of the row where it is null), of the row, or given files",
     )
-    validation: Duration = Field("1d", description="by time: length of the window before the test window")
-    test: Duration = Field("1d", description="by time: length of the last window")
+    validation: PositiveDuration = Field("1d", description="by time: length of the window before the test window")
+    test: PositiveDuration = Field("1d", description="by time: length of the last window")
     gap: Duration = Field("0s", description="by time: rows left out before each window, so that labels can mature")
     end: Instant | None = Field(None, description="by time: end of the test window; null is the data's end")
     short_log_rate: float = Field(
@@ -184,7 +168,7 @@ class StatisticsSettings(Section):
     scheme: Literal["auto", "time", "kfold"] = Field(
         "auto", description="time: from earlier periods; kfold: from the other folds; auto: time where there is one"
     )
-    period: Duration = Field(
+    period: PositiveDuration = Field(
         "1h", description="a row sees the periods before its own; 1d is 'earlier days', 1us is 'earlier rows'"
     )
     label_delay: Duration = Field("0s", description="how long a click takes to be known; such late periods are unseen")
@@ -233,7 +217,7 @@ class TrainSettings(Section):
     subsample: float = Field(1.0, gt=0, le=1, description="share of rows per tree; below 1 the seed acts")
     colsample_bytree: float = Field(1.0, gt=0, le=1, description="share of features per tree; below 1 the seed acts")
     max_bin: int = Field(256, ge=2, le=65_535, description="histogram bins per feature")
-    click_weight: float = Field(1.0, gt=0, description="weight of a clicked row; other than 1 needs recalibration")
+    click_weight: float = Field(1.0, gt=0, description="of a clicked row; taken back in probabilities and curves")
     monotone: Mapping[str, Literal[-1, 0, 1]] = Field({}, description="feature: -1 falling, 1 rising")
     device: Literal["cpu", "cuda"] = Field("cpu", description="where XGBoost computes")
 
@@ -273,7 +257,9 @@ class Settings(Section):
 
     name: str = Field("ctr", min_length=1, description="prefix of the runs' names")
     seed: int = Field(7, ge=0, le=2**31 - 1, description="of everything that draws")
-    as_of: Instant | None = Field(None, description="the run's clock; null is the end of the data")
+    as_of: Instant | None = Field(
+        None, description="the run's clock: rows at or after it are left out; null is the data's end"
+    )
     data: DataSettings = Field(DataSettings(), description="the impressions")
     split: SplitSettings = Field(SplitSettings(), description="train, validation and test")
     features: FeatureSettings = Field(FeatureSettings(), description="the preprocessing")
@@ -315,8 +301,20 @@ class Settings(Section):
             raise ValueError("split.by == 'time', must be one of user, row, files while data.columns.time is null")
         if self.split.by == "files" and not self.split.test_files:
             raise ValueError("split.test_files is empty, must name files while split.by == 'files'")
+        if columns.time is None and self.as_of is not None:
+            raise ValueError(
+                f"as_of == {self.as_of!r}, must be null while data.columns.time is null; name the time column"
+            )
         if columns.time is None and (features.time_parts or features.statistics.scheme == "time"):
             raise ValueError("features need a time column while data.columns.time is null; name it, or use kfold")
+        if columns.label in self.evaluate.slices:
+            raise ValueError(f"evaluate.slices names the label {columns.label!r}, must name other columns; take it out")
+        delay, gap = features.statistics.label_delay, self.split.gap
+        if self.split.by == "time" and duration_us(gap) < duration_us(delay):
+            raise ValueError(
+                f"split.gap == {gap!r}, must be at least features.statistics.label_delay == {delay!r}, else later rows "
+                f"see clicks that nobody knew yet; set split.gap to {delay} or more"
+            )
         _require_known("features.clip", features.clip, columns.numeric, "a numeric column")
         crossable = (*columns.categorical, *columns.native)
         for cross in features.crosses:
@@ -333,9 +331,10 @@ def _require_known(key: str, names: Iterable[str], known: tuple[str, ...], what:
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return nested settings as dotted keys with short texts, as a tracker's parameters want them.
 
-    Lists become compact JSON; null stays `null`.
+    Lists become compact JSON; null stays `null`. What a tracker refuses in a key, such as the brackets of a column
+    named `a[b]`, becomes its code point: `a_x5b_b_x5d_`. Different names stay different.
     """
-    pairs = (_flat_items(f"{prefix}{key}", value) for key, value in values.items())
+    pairs = (_flat_items(f"{prefix}{_legal(key)}", value) for key, value in values.items())
     return dict(chain.from_iterable(pairs))
 
 
@@ -344,3 +343,7 @@ def _flat_items(key: str, value: object) -> Iterable[tuple[str, str]]:
         return flatten(value, f"{key}.").items()
     text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return [(key, text)]
+
+
+def _legal(name: str) -> str:
+    return _NOT_IN_KEYS.sub(lambda match: f"_x{ord(match[0]):x}_", name)

@@ -1,7 +1,9 @@
 """YAML files to `Settings`: includes, environment variables and `--set` over them, each recorded.
 
 * ``include: other.yaml`` (or a list) is read first, relative to the including file; `sample:NAME` is a bundled one.
-* ``${env:NAME}`` and ``${env:NAME:-default}`` inside a text become the environment variable's value.
+* ``${env:NAME}`` and ``${env:NAME:-default}`` inside a text become the environment variable's value. Where a text is
+  nothing but one of them, the value is read as YAML reads it: a number, true, false, null (also where it is empty) or
+  text; digits that are meant as text want quotes inside the variable.
 * ``--set train.max_depth=8`` is laid over the file; the value is YAML.
 """
 
@@ -25,6 +27,7 @@ from ctr_pipeline.config import Settings
 from tracking.errors import InputError
 
 _ENVIRONMENT: Final = re.compile(r"\$\{env:(?P<name>[A-Za-z_]\w*)(?::-(?P<default>[^}]*))?\}")
+_NULLS: Final = ("", "~", "null", "Null", "NULL")
 SAMPLE_PREFIX: Final = "sample:"
 _NO_KEYS: Final = ("float", "int", "str", "[key]")
 # pydantic's words are Python's; a config's author thinks in YAML.
@@ -105,7 +108,8 @@ class _Source:
         """Replace `${env:...}` in every text, and dates by their ISO text."""
         resolved: Any = value
         if isinstance(value, str):
-            resolved = _ENVIRONMENT.sub(lambda match: self._variable(match, origin), value)
+            text = _ENVIRONMENT.sub(lambda match: self._variable(match, origin), value)
+            resolved = _scalar(text) if _ENVIRONMENT.fullmatch(value) else text
         elif isinstance(value, dict):
             resolved = {str(key): self.resolve(item, origin) for key, item in value.items()}
         elif isinstance(value, list):
@@ -124,6 +128,18 @@ class _Source:
             )
         self.used[name] = value
         return value
+
+
+def _scalar(text: str) -> str | float | bool | None:
+    if text in _NULLS:
+        return None
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        return text
+    # What looks like a list, a mapping, a date or a comment is text: a password may.
+    quoted = isinstance(value, str) and text[0] in "'\""
+    return value if quoted or (isinstance(value, int | float) and "#" not in text) else text
 
 
 def _text_of(name: str) -> str:

@@ -19,10 +19,12 @@ type Batches = Callable[[], Iterable["LabelledBatch"]]
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
+_METRIC: Final = "logloss"
 _LOG2_E: Final = 1.4426950408889634
 # The first 32 bits of ln(2), so that their product with a small whole number is exact, and the rest.
 _LN2_HIGH: Final = float.fromhex("0x1.62e42feep-1")
 _LN2_LOW: Final = float.fromhex("0x1.a39ef35793c76p-33")
+_ROOT_OF_HALF: Final = 0.7071067811865476
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class TrainedModel:
     Attributes:
         booster: the trees that predict.
         best_round: number of trees kept.
-        curves: logloss by round, for train and, where there is one, validation.
+        curves: logloss by round, for train and, where there is one, validation; of the probabilities that
+            `click_probabilities` gives, so with the training weight of clicks taken back.
         parameters: what XGBoost was told, resolved.
     """
 
@@ -102,7 +105,7 @@ def train_model(
         raise InputError("train.device == 'cuda', must be 'cpu' where XGBoost finds no GPU; set it, or bring a GPU")
     parameters = _parameters(data, settings, seed, threads)
     train = _quantile_matrix(data.train, data, settings.max_bin, threads, ref=None)
-    watched = [(train, TRAIN)]
+    watched: list[tuple[xgb.DMatrix, str]] = [(train, TRAIN)]
     if data.validation is not None:
         watched.append((_quantile_matrix(data.validation, data, settings.max_bin, threads, ref=train), VALIDATION))
     curves: dict[str, dict[str, list[float]]] = {}
@@ -114,16 +117,28 @@ def train_model(
         evals=watched,
         evals_result=curves,
         verbose_eval=False,
-        callbacks=[_Rounds(on_round)],
+        # Before XGBoost's early stopping, which reads what they found.
+        callbacks=[*_own_metric(watched, settings.click_weight), _Rounds(on_round)],
         early_stopping_rounds=settings.early_stopping_rounds if stops else None,
     )
     best_round = booster.best_iteration + 1 if stops else booster.num_boosted_rounds()
     return TrainedModel(
         booster=booster[:best_round],
         best_round=best_round,
-        curves={name: tuple(curve["logloss"]) for name, curve in curves.items()},
+        curves={name: tuple(curve[_METRIC]) for name, curve in curves.items()},
         parameters={key: value for key, value in parameters.items() if key != "nthread"},
     )
+
+
+def require_features(constraints: Iterable[str], feature_names: tuple[str, ...]) -> None:
+    """Check that every name that `train.monotone` holds is a feature's.
+
+    Raises:
+        InputError: one is not.
+    """
+    for name in constraints:
+        if name not in feature_names:
+            raise InputError(f"train.monotone names {name!r}, must be a feature: {', '.join(feature_names)}")
 
 
 def predict_margins(booster: xgb.Booster, matrix: Matrix) -> npt.NDArray[np.float32]:
@@ -201,11 +216,34 @@ def _exponential(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return scaled
 
 
+def _logarithm(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the natural logarithm of positive values, with the arithmetic of `_exponential` and for its reason.
+
+    ``log(m * 2**k) = k * log(2) + 2 * atanh(s)`` with ``s = (m - 1) / (m + 1)`` and m between the roots of 1/2 and 2.
+    """
+    mantissa, power = np.frexp(values)
+    small = mantissa < _ROOT_OF_HALF
+    mantissa, power = np.where(small, 2.0 * mantissa, mantissa), power - small
+    ratio = (mantissa - 1.0) / (mantissa + 1.0)
+    square = ratio * ratio
+    series = np.zeros_like(ratio)
+    for degree in range(21, 0, -2):
+        series = 1.0 / degree + square * series
+    logs: npt.NDArray[np.float64] = power * _LN2_HIGH + (power * _LN2_LOW + 2.0 * ratio * series)
+    return logs
+
+
+def _logloss(margins: npt.NDArray[np.float32], clicked: npt.NDArray[np.bool_], click_weight: float) -> float:
+    """Return the mean logloss of the corrected probabilities: ``log(1 + o)`` without a click, else ``log(1 + 1/o)``."""
+    odds = _exponential(margins.astype(np.float64)) / click_weight
+    return float(np.mean(_logarithm(1.0 + np.where(clicked, 1.0 / odds, odds))))
+
+
 def _parameters(data: TrainingData, settings: TrainSettings, seed: int, threads: int) -> dict[str, Any]:
     weighted = data.n_clicks * settings.click_weight
     parameters: dict[str, Any] = {
         "objective": "binary:logistic",
-        "eval_metric": "logloss",
+        **({"eval_metric": _METRIC} if settings.click_weight == 1 else {"disable_default_eval_metric": True}),
         "tree_method": "hist",
         "device": settings.device,
         "learning_rate": settings.learning_rate,
@@ -225,15 +263,9 @@ def _parameters(data: TrainingData, settings: TrainSettings, seed: int, threads:
         "nthread": threads,
     }
     if settings.monotone:
-        parameters["monotone_constraints"] = _monotone(settings.monotone, data.feature_names)
+        require_features(settings.monotone, data.feature_names)
+        parameters["monotone_constraints"] = dict(settings.monotone)
     return parameters
-
-
-def _monotone(constraints: Mapping[str, int], feature_names: tuple[str, ...]) -> dict[str, int]:
-    for name in constraints:
-        if name not in feature_names:
-            raise InputError(f"train.monotone names {name!r}, must be a feature: {', '.join(feature_names)}")
-    return dict(constraints)
 
 
 def _quantile_matrix(
@@ -267,6 +299,28 @@ class _BatchIterator(xgb.DataIter):
 
     def reset(self) -> None:
         self._running = iter(self._batches())
+
+
+def _own_metric(watched: list[tuple[xgb.DMatrix, str]], click_weight: float) -> list["_CorrectedLogloss"]:
+    return [] if click_weight == 1 else [_CorrectedLogloss(watched, click_weight)]
+
+
+class _CorrectedLogloss(xgb.callback.TrainingCallback):
+    """Measures each round with the weight of clicks taken back.
+
+    XGBoost's own logloss would judge the inflated probabilities by rows without weights: it rewards predictions that
+    stay low, not those that rank and calibrate. A custom metric would be cut to six decimals on its way.
+    """
+
+    def __init__(self, watched: list[tuple[xgb.DMatrix, str]], click_weight: float) -> None:
+        self._watched = [(name, matrix, matrix.get_label() > 0) for matrix, name in watched]
+        self._click_weight = click_weight
+
+    def after_iteration(self, model: xgb.Booster, epoch: int, evals_log: dict[str, Any]) -> bool:  # noqa: ARG002 - XGBoost's signature
+        for name, matrix, clicked in self._watched:
+            loss = _logloss(model.predict(matrix, output_margin=True), clicked, self._click_weight)
+            evals_log.setdefault(name, {}).setdefault(_METRIC, []).append(loss)
+        return False
 
 
 class _Rounds(xgb.callback.TrainingCallback):

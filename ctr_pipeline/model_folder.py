@@ -10,13 +10,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ctr_pipeline.config import Columns, Settings
 from ctr_pipeline.data.hashing import hash_text, type_name
 from ctr_pipeline.features.carried_code import carry_code, imported_modules
-from ctr_pipeline.predictor import Predictor
+from ctr_pipeline.predictor import Predictor, Scores
 from tracking.errors import InputError
 
 SIGNATURE_FILE: Final = "signature.json"
@@ -36,7 +37,8 @@ _MLFLOW_TYPES: Final = {
     "integer": "long",
     "real": "double",
     "boolean": "boolean",
-    "time": "datetime",
+    # MLflow's `datetime` refuses times with a zone, which is what typed logs hold.
+    "time": "any",
     "bytes": "binary",
 }
 
@@ -51,13 +53,14 @@ def write_serving_files(folder: Path, test_rows: Path, settings: Settings) -> No
     """
     predictor = Predictor.load(folder)
     rows = _first_rows(test_rows, CHECK_ROWS)
-    rows = rows.select(predictor.input_schema.names)
+    rows = _without_ids(rows.select(predictor.input_schema.names), settings.data.columns)
     _write_json(folder / SIGNATURE_FILE, _signature(predictor.input_schema))
-    _write_json(folder / EXAMPLE_FILE, list(_example(rows.slice(0, EXAMPLE_ROWS), settings.data.columns)))
+    _write_json(folder / EXAMPLE_FILE, list(_example(rows.slice(0, EXAMPLE_ROWS))))
     (folder / PYTHON_FILE).write_text(platform.python_version(), encoding="utf-8")
-    scores = predictor.score(rows)
     custom = settings.features.custom
+    scores = _scored(predictor, rows, settings)
     if custom is not None:
+        _refuse_joint_rows(custom, predictor, rows, scores)
         # After it was called: what it imports late is loaded now.
         carry_code(custom, folder)
     packages = {*_PACKAGES, *(_own_packages(custom, folder) if custom is not None else ())}
@@ -107,14 +110,54 @@ def _signature(inputs: pa.Schema) -> dict[str, Any]:
     return {"inputs": columns, "outputs": [{"name": "probability", "type": "double"}]}
 
 
-def _example(rows: pa.Table, columns: Columns) -> Iterable[dict[str, Any]]:
+def _without_ids(rows: pa.Table, columns: Columns) -> pa.Table:
+    """Return rows that travel with the model: users and groups are hashed, as their column's type allows."""
+    for name in {columns.user, columns.group}.intersection(rows.schema.names):
+        hashes = [None if value is None else hash_text(str(value)) for value in rows[name].to_pylist()]
+        kind = type_name(rows.schema.field(name).type)
+        if kind == "text":
+            hashed = pa.array([None if value is None else f"{value:016x}" for value in hashes], pa.string())
+        elif kind == "integer":
+            hashed = pa.array([None if value is None else value >> 1 for value in hashes], pa.int64())
+        else:
+            hashed = pa.nulls(rows.num_rows, rows.schema.field(name).type)
+        rows = rows.set_column(rows.schema.get_field_index(name), name, hashed)
+    return rows
+
+
+def _scored(predictor: Predictor, rows: pa.Table, settings: Settings) -> Scores:
+    try:
+        return predictor.score(rows)
+    except InputError as error:
+        columns = settings.data.columns
+        hashed = [name for name in rows.schema.names if name in {columns.user, columns.group}]
+        if settings.features.custom is None or not hashed:
+            raise
+        raise InputError(
+            f"{error}; the rows kept with the model have hashes in {' and '.join(hashed)}: take any value there"
+        ) from error
+
+
+def _refuse_joint_rows(custom: str, predictor: Predictor, rows: pa.Table, scores: Scores) -> None:
+    """Refuse a custom function that looks at more than one row: in service, other rows stand beside it."""
+    if rows.num_rows == 1:
+        return
+    half = rows.num_rows // 2
+    parts = [predictor.score(part).margins for part in (rows.slice(0, half), rows.slice(half))]
+    wrong = int((np.concatenate(parts) != scores.margins).sum())
+    if wrong:
+        raise InputError(
+            f"features.custom == {custom!r}: {wrong} of {rows.num_rows} rows score differently when they are scored in "
+            "two parts, must make each row of that row alone; write constants for what it takes from the other rows"
+        )
+
+
+def _example(rows: pa.Table) -> Iterable[dict[str, Any]]:
     for row in rows.to_pylist():
-        yield {name: _shown(name, value, columns) for name, value in row.items()}
+        yield {name: _shown(value) for name, value in row.items()}
 
 
-def _shown(name: str, value: object, columns: Columns) -> object:
-    if name in {columns.user, columns.group} and value is not None:
-        return f"{hash_text(str(value)):016x}"
+def _shown(value: object) -> object:
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 

@@ -1,6 +1,6 @@
 """The pipeline as data: steps, what each reads, what each leaves. Knows no engine."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,10 +30,3 @@ EVALUATE: Final = StepSpec("evaluate", "ctr_pipeline.steps.evaluate", {"splits":
 
 # In an order in which every step comes behind those that it reads.
 PIPELINE: Final = (PREPROCESS, TRAIN, EVALUATE)
-
-
-def edges(pipeline: tuple[StepSpec, ...] = PIPELINE) -> Iterator[tuple[str, str]]:
-    """Yield (from, to) for every output that a step reads."""
-    for step in pipeline:
-        for source in step.inputs.values():
-            yield source, step.name

@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from ctr_pipeline.config import Settings
 from ctr_pipeline.data.hashing import type_name
 from ctr_pipeline.data.rows import Rows
-from ctr_pipeline.features.carried_code import use_carried_code
+from ctr_pipeline.features.carried_code import CODE_FOLDER, use_carried_code
 from ctr_pipeline.features.custom import apply_custom
 from ctr_pipeline.features.encoder import Encoder
 from ctr_pipeline.features.encoder_file import encoder_digest, load_encoder
 from ctr_pipeline.model import click_probabilities, load_booster, predict_margins
-from tracking.canonical import canonical_json, sha256_hex
+from tracking.canonical import canonical_json, sha256_file, sha256_hex
 from tracking.errors import InputError
 
 type ContextMode = Literal["pinned", "logged"]
@@ -131,18 +131,32 @@ def describe_inputs(logged: pa.Schema, settings: Settings) -> list[dict[str, Any
     """
     columns, features = settings.data.columns, settings.features
     timed = {columns.time} if features.time_parts else set()
+    numbers = {*columns.numeric, *(name for name, context in columns.context.items() if context.kind == "numeric")}
+    # A log without any value of a column does not tell its type; its role does.
+    unknown = {name: "real" if name in numbers else "text" for name in logged.names}
     wanted = set(logged.names) - {columns.label} if features.custom is not None else {*columns.features, *timed}
     return [
-        {"name": name, "type": type_name(kind), "nullable": name not in timed}
+        {
+            "name": name,
+            "type": unknown[name] if pa.types.is_null(kind) else type_name(kind),
+            "nullable": name not in timed,
+        }
         for name, kind in zip(logged.names, logged.types, strict=True)
         if name in wanted and not name.startswith("@")
     ]
 
 
 def prepare(rows: pa.Table | pa.RecordBatch, settings: Settings) -> pa.Table | pa.RecordBatch:
-    """Apply the settings' custom function, where there is one, to raw rows."""
+    """Apply the settings' custom function, where there is one, to raw rows.
+
+    It is given one type per kind of column (64-bit numbers, plain text, times in microseconds UTC), whatever the log's
+    files or a serving team's frames hold: the same row gives the same feature everywhere.
+    """
     custom = settings.features.custom
-    return rows if custom is None else apply_custom(custom, rows, settings.data.columns.label)
+    if custom is None:
+        return rows
+    columns = [_canonical(column) for column in rows.columns]
+    return apply_custom(custom, pa.table(columns, names=rows.schema.names), settings.data.columns.label)
 
 
 def read_header(folder: Path) -> dict[str, Any]:
@@ -174,10 +188,36 @@ def _read_settings(path: Path) -> Settings:
         raise InputError(f"{path}: {key}: {first['msg']}; score the model with the version that made it") from error
 
 
+def _canonical(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    # Whole numbers beyond 63 bits have no other type to go to.
+    return column if pa.types.is_uint64(column.type) else column.cast(_ARROW_TYPES[type_name(column.type)])
+
+
 def _field(item: dict[str, Any]) -> pa.Field:
     return pa.field(item["name"], _ARROW_TYPES[item["type"]], nullable=item["nullable"])
 
 
-def model_digest(booster_digest: str, encoder_digest_: str) -> str:
-    """Return the digest of a model as a whole, 64 hex digits: its trees and its preprocessing."""
-    return sha256_hex(canonical_json({"booster": booster_digest, "encoder": encoder_digest_, "format": FORMAT}))
+def model_digest(folder: Path) -> str:
+    """Return the digest of a complete model folder, 64 hex digits: of everything that decides its predictions.
+
+    That is the trees, the encoder, the columns' roles with what is pinned, the weight of clicks that is taken back, and
+    the custom function with the code that it carries.
+    """
+    header, settings = read_header(folder), _read_settings(folder / SETTINGS_FILE)
+    code = folder / CODE_FOLDER
+    files = sorted(path for path in code.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return sha256_hex(
+        canonical_json(
+            {
+                "format": FORMAT,
+                "booster": header["booster_digest"],
+                "encoder": header["encoder_digest"],
+                "columns": settings.resolved()["data"]["columns"],
+                "click_weight": settings.train.click_weight,
+                "custom": settings.features.custom,
+                "code": [[path.relative_to(code).as_posix(), sha256_file(path)] for path in files],
+            }
+        )
+    )

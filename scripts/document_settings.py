@@ -32,7 +32,9 @@ the error names the nearest known one.
 - `ctr-pipeline run --config FILE` reads a YAML file; without it the bundled sample is run.
 - `--set key=value` is laid over the file, with dotted keys and a YAML value: `--set train.max_depth=8`.
 - `include: other.yaml` (or a list of files) is read first, relative to the including file.
-- `${env:NAME}` and `${env:NAME:-default}` inside a text become the environment variable's value.
+- `${env:NAME}` and `${env:NAME:-default}` inside a text become the environment variable's value. Where a text
+  is nothing but one of them, the value is read as YAML reads it: a number, true, false, null (also where it is empty)
+  or text. Digits that are meant as text want quotes inside the variable: `BUILD='"123"'`.
 
 What a run was told is recorded with it, defaults included. `name`, `tracking.*`, `runtime.*` and `data.uri` say where
 and how a run happens; all other keys decide its result and are part of its recipe digest.
@@ -48,7 +50,12 @@ _WORDS: Final[Mapping[object, str]] = {
     type(None): "null",
     Any: "anything",
 }
-_ALIASES: Final[Mapping[str, str]] = {"Duration": "duration", "Instant": "instant", "FunctionName": "function"}
+_ALIASES: Final[Mapping[str, str]] = {
+    "Duration": "duration",
+    "PositiveDuration": "duration > 0",
+    "Instant": "instant",
+    "FunctionName": "function",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ctr_pipeline.config import DAY_US, Settings
+from ctr_pipeline.config import Settings
 from ctr_pipeline.data.digest_cache import DigestCache
 from ctr_pipeline.data.pin import DataStore, open_pinned, pin
 from ctr_pipeline.data.source import Source
 from ctr_pipeline.steps import evaluate, preprocess, train
 from ctr_pipeline.steps.job import FILES_FOLDER, MANIFEST_FILE, Job, Progress, StepFunction, StepRecord, perform
 from tracking.folder_objects import FolderObjects
+from tracking.times import DAY_US
 
 START_US: Final = int(datetime(2026, 3, 2, tzinfo=UTC).timestamp()) * 1_000_000
 STEPS: Final[Mapping[str, StepFunction]] = {

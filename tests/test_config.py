@@ -1,13 +1,10 @@
 import itertools
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ctr_pipeline.config import Columns, Settings, duration_us, flatten, instant_us
+from ctr_pipeline.config import Columns, Settings, flatten
 from tests.small_log import small_settings
 
 _PLACES = {
@@ -25,52 +22,6 @@ def _leaves(values: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:  
     if isinstance(values, dict) and values:
         return list(itertools.chain.from_iterable(_leaves(item, (*path, key)) for key, item in values.items()))
     return [path]
-
-
-@pytest.mark.parametrize(
-    ("text", "microseconds"),
-    [
-        ("0s", 0),
-        ("7us", 7),
-        ("2ms", 2_000),
-        ("90s", 90_000_000),
-        ("3m", 180_000_000),
-        ("1h", 3_600_000_000),
-        ("1d", 86_400_000_000),
-    ],
-)
-def test_a_duration_is_a_number_and_a_unit(text: str, microseconds: int) -> None:
-    assert duration_us(text) == microseconds
-
-
-@pytest.mark.parametrize("text", ["", "1", "d", "-1d", "1.5h", "1 d", "1w", "1d2h"])
-def test_any_other_duration_is_refused(text: str) -> None:
-    with pytest.raises(
-        ValueError, match=r"^must be a whole number and a unit of us, ms, s, m, h, d, such as 1d or 90s$"
-    ):
-        duration_us(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "other"),
-    [
-        ("2026-03-01", "2026-03-01T00:00:00Z"),
-        ("2026-03-01T12:00:00", "2026-03-01T12:00:00+00:00"),
-        ("2026-03-01T12:00:00Z", "2026-03-01T14:00:00+02:00"),
-    ],
-)
-def test_an_instant_without_a_zone_is_utc(text: str, other: str) -> None:
-    assert instant_us(text) == instant_us(other)
-
-
-@given(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis adds the zone
-def test_an_instant_is_exact_to_the_microsecond(moment: datetime) -> None:
-    assert datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant_us(moment.isoformat())) == moment
-
-
-def test_any_other_instant_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^must be an ISO 8601 date or time, such as 2026-03-01"):
-        instant_us("yesterday")
 
 
 def test_settings_survive_json() -> None:
@@ -136,7 +87,21 @@ def test_other_places_and_threads_leave_the_identity_as_it_is() -> None:
         ({"data": {"columns": {"propensity": "price"}}}, "column 'price' is listed twice"),
         ({"data": {"columns": {"context": {"ad": {"kind": "native"}}}}}, "column 'ad' is listed twice"),
         ({"data": {"columns": {"time": "ad"}}}, "the time column 'ad' is listed twice; features.time_parts makes"),
-        ({"data": {"columns": {"time": "click"}}}, "the time column 'click' is listed twice"),
+        ({"data": {"columns": {"time": "click"}}}, "the label 'click' is the time too; give time a column of its own"),
+        ({"data": {"columns": {"user": "click"}}}, "the label 'click' is the user too; give user a column of its own"),
+        ({"data": {"columns": {"group": "click"}}}, "the label 'click' is the group too; give group a column of its"),
+        ({"evaluate": {"slices": ["click"]}}, "evaluate.slices names the label 'click', must name other columns"),
+        (
+            {"features": {"statistics": {"label_delay": "2h"}}, "split": {"gap": "119m"}},
+            "split.gap == '119m', must be at least features.statistics.label_delay == '2h', .*; set split.gap to 2h or",
+        ),
+        (
+            {"data": {"columns": {"context": {"position": {"kind": "numeric", "pinned": "top"}}}}},
+            "pinned == 'top', must be a number or null for kind numeric; use kind native",
+        ),
+        ({"features": {"statistics": {"period": "0s"}}}, "must be longer than 0, such as 1h or 1d"),
+        ({"split": {"test": "0d"}}, "must be longer than 0, such as 1h or 1d"),
+        ({"split": {"validation": "0us"}}, "must be longer than 0, such as 1h or 1d"),
         (
             {"split": {"by": "user"}, "data": {"columns": {"user": None}}},
             "split.by == 'user', must be one of time, row, files",
@@ -172,6 +137,12 @@ def test_settings_that_contradict_each_other_are_refused(sections: dict[str, Any
         small_settings(**sections)
 
 
+@pytest.mark.parametrize("split", [{"gap": "2h"}, {"gap": "1d"}, {"by": "user"}])
+def test_a_label_delay_fits_a_gap_of_its_length_and_any_split_but_by_time(split: dict[str, Any]) -> None:
+    settings = small_settings(features={"statistics": {"label_delay": "2h"}}, split=split)
+    assert settings.features.statistics.label_delay == "2h"
+
+
 def test_statistics_by_time_need_a_time_column() -> None:
     sections: dict[str, Any] = {"split": {"by": "row"}, "data": {"columns": {"time": None}}}
     with pytest.raises(ValidationError, match="features need a time column"):
@@ -182,3 +153,9 @@ def test_statistics_by_time_need_a_time_column() -> None:
 def test_flattened_settings_have_dotted_keys_and_short_texts() -> None:
     values = {"a": {"b": 1, "c": {"d": None, "e": {}}}, "f": "x", "g": [1, "ä"], "h": True}
     assert flatten(values) == {"a.b": "1", "a.c.d": "null", "a.c.e": "{}", "f": "x", "g": '[1,"ä"]', "h": "true"}
+
+
+def test_a_clock_needs_a_time_column() -> None:
+    columns = {"time": None}
+    with pytest.raises(ValueError, match=r"as_of == '2026-03-01', must be null while data\.columns\.time is null"):
+        Settings.model_validate({"as_of": "2026-03-01", "split": {"by": "row"}, "data": {"columns": columns}})

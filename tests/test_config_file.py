@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from ctr_pipeline.config import Settings
-from ctr_pipeline.config_file import known_keys, load_settings
+from ctr_pipeline.config_file import _Source, known_keys, load_settings
 from tracking.errors import InputError
 
 TIMED = "data: {columns: {time: t}}\n"
@@ -69,6 +69,33 @@ def test_environment_variables_are_resolved_and_recorded(config: Callable[..., P
     loaded = load_settings(config(text), ["train.monotone={'${env:TEAM}': 1}"], {"TEAM": "ads", "UNUSED": "x"})
     assert (loaded.settings.name, loaded.settings.tracking.uri) == ("ads-all", "x")
     assert loaded.environment == {"AREA": "all", "TEAM": "ads", "URI": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("7", 7),
+        ("0.5", 0.5),
+        ("true", True),
+        ("", None),
+        ("null", None),
+        ("'123'", "123"),
+        ("ads", "ads"),
+        ("7 # seven", "7 # seven"),
+        ("#secret", "#secret"),
+        ("a: b", "a: b"),
+        ("[a", "[a"),
+        ("2026-03-01", "2026-03-01"),
+    ],
+)
+def test_a_text_that_is_one_variable_is_read_as_a_yaml_scalar(text: str, value: object) -> None:
+    assert _Source({"X": text}).resolve({"a": "${env:X}", "b": "-${env:X}"}, "f") == {"a": value, "b": f"-{text}"}
+
+
+def test_numbers_may_come_from_the_environment(config: Callable[..., Path]) -> None:
+    text = TIMED + "seed: ${env:SEED}\ntrain: {learning_rate: '${env:RATE:-0.5}'}\n"
+    settings = load_settings(config(text), ["train.max_depth=${env:DEPTH}"], {"SEED": "9", "DEPTH": "4"}).settings
+    assert (settings.seed, settings.train.learning_rate, settings.train.max_depth) == (9, 0.5, 4)
 
 
 def test_an_include_may_depend_on_the_environment(config: Callable[..., Path]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ctr_pipeline import model as model_module
 from ctr_pipeline.config import TrainSettings
 from ctr_pipeline.features.encoder import FeatureType, Matrix
 from ctr_pipeline.model import (
@@ -163,6 +164,25 @@ def test_weighted_clicks_give_calibrated_probabilities() -> None:
     taken_back = click_probabilities(predict_margins(model.booster, _sample(3_000, 1)[0]), 10.0)
     assert raw.mean() > 2 * labels.mean()
     assert taken_back.mean() == pytest.approx(labels.mean(), rel=0.1)
+
+
+@pytest.mark.parametrize("weight", [0.2, 100.0])
+def test_weighted_clicks_are_stopped_and_measured_by_the_corrected_logloss(weight: float) -> None:
+    model = _train(_data(), click_weight=weight, rounds=200, early_stopping_rounds=3, learning_rate=0.5)
+    losses = model.curves["validation"]
+    assert model.best_round == int(np.argmin(losses)) + 1
+    assert len(model.curves["train"]) == len(losses) == model.best_round + 3
+    matrix, labels = _sample(1_000, 2)
+    probabilities = click_probabilities(predict_margins(model.booster, matrix), weight)
+    expected = -np.log(np.where(labels == 1, probabilities, 1 - probabilities)).mean()
+    assert losses[model.best_round - 1] == pytest.approx(expected, rel=1e-12)
+    plain = _train(_data(), rounds=200, early_stopping_rounds=3, learning_rate=0.5)
+    assert losses[model.best_round - 1] == pytest.approx(min(plain.curves["validation"]), rel=0.05)
+
+
+@given(st.lists(st.floats(1e-300, 1e300), min_size=1))
+def test_the_logarithm_is_right_to_the_last_places(values: list[float]) -> None:
+    assert np.allclose(model_module._logarithm(np.array(values)), np.log(values), rtol=1e-15, atol=1e-16)
 
 
 @given(st.lists(st.floats(-690, 690), min_size=1))

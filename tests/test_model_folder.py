@@ -8,8 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ctr_pipeline.config import Columns
 from ctr_pipeline.data.hashing import hash_text
-from ctr_pipeline.model_folder import CHECK_FILE, EXAMPLE_FILE, REQUIREMENTS_FILE, SIGNATURE_FILE, check_model
+from ctr_pipeline.model_folder import (
+    CHECK_FILE,
+    EXAMPLE_FILE,
+    REQUIREMENTS_FILE,
+    SIGNATURE_FILE,
+    _without_ids,
+    check_model,
+)
 from ctr_pipeline.predictor import Predictor
 from tests.small_log import data_folder, impressions, run_step, small_settings
 from tracking.errors import InputError
@@ -30,7 +38,7 @@ def test_the_signature_names_each_input_and_lets_whole_numbers_with_gaps_through
     signature = json.loads((model / SIGNATURE_FILE).read_bytes())
     inputs = {item["name"]: (item["type"], item["required"]) for item in signature["inputs"]}
     assert inputs == {
-        "time": ("datetime", True),
+        "time": ("any", True),
         "user": ("string", False),
         "price": ("double", False),
         "site": ("string", False),
@@ -46,6 +54,21 @@ def test_the_example_is_raw_rows_with_hashed_user_ids(model: Path) -> None:
     users = {f"{hash_text(f'u{number}'):016x}" for number in range(200)}
     assert len(example) == 5
     assert all(row["user"] in users and row["time"].startswith("2026-03") for row in example)
+
+
+def test_the_check_rows_have_hashed_user_ids_too(model: Path) -> None:
+    users = {f"{hash_text(f'u{number}'):016x}" for number in range(200)}
+    assert set(pq.read_table(model / CHECK_FILE)["user"].to_pylist()) <= users
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.int32(), pa.float64()])
+def test_ids_of_any_type_are_hashed_or_left_out(kind: pa.DataType) -> None:
+    rows = pa.table({"user": pa.array([1, None, 10_007], kind), "group": pa.array(["a", None, "a"]), "n": [1, 2, 3]})
+    hashed = _without_ids(rows, Columns(user="user", group="group"))
+    known = {None, *(hash_text(str(number)) >> 1 for number in (1, 10_007))} if pa.types.is_integer(kind) else {None}
+    assert set(hashed["user"].to_pylist()) == known
+    assert hashed["group"].to_pylist() == [f"{hash_text('a'):016x}", None, f"{hash_text('a'):016x}"]
+    assert hashed["n"].equals(rows["n"])
 
 
 def test_the_requirements_pin_what_scoring_imports(model: Path) -> None:

@@ -2,7 +2,7 @@
 
 import importlib
 
-from ctr_pipeline.pipeline import DATA_INPUT, PIPELINE, edges
+from ctr_pipeline.pipeline import DATA_INPUT, PIPELINE
 
 
 def test_every_step_comes_behind_those_that_it_reads() -> None:
@@ -14,12 +14,3 @@ def test_every_step_comes_behind_those_that_it_reads() -> None:
 
 def test_every_step_is_a_module_of_its_name() -> None:
     assert [importlib.import_module(step.module).NAME for step in PIPELINE] == [step.name for step in PIPELINE]
-
-
-def test_the_edges_are_the_outputs_that_steps_read() -> None:
-    assert list(edges()) == [
-        ("data", "preprocess"),
-        ("preprocess", "train"),
-        ("preprocess", "evaluate"),
-        ("train", "evaluate"),
-    ]

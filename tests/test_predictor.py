@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,15 @@ import pytest
 
 from ctr_pipeline.data.rows import rows_from_objects
 from ctr_pipeline.model import click_probabilities
-from ctr_pipeline.predictor import BOOSTER_FILE, HEADER_FILE, SETTINGS_FILE, Predictor, describe_inputs, model_digest
+from ctr_pipeline.predictor import (
+    BOOSTER_FILE,
+    HEADER_FILE,
+    SETTINGS_FILE,
+    Predictor,
+    describe_inputs,
+    model_digest,
+    prepare,
+)
 from tests.small_log import data_folder, impressions, run_step, small_settings
 from tracking.errors import InputError
 
@@ -122,6 +132,21 @@ def test_the_inputs_are_those_that_features_are_made_of(predictor: Predictor) ->
     assert predictor.predict(FRESH.select(names)).tolist() == predictor.predict(FRESH).tolist()
 
 
+def test_a_column_without_any_value_has_the_type_of_its_role() -> None:
+    schema = impressions(1).schema
+    for name in ("price", "site", "device", "position"):
+        schema = schema.set(schema.get_field_index(name), pa.field(name, pa.null()))
+    context = {"position": {"kind": "numeric", "pinned": 1}}
+    found = describe_inputs(schema, small_settings(data={"columns": {"context": context}}))
+    types = {item["name"]: item["type"] for item in found}
+    assert {name: types[name] for name in ("price", "position", "site", "device")} == {
+        "price": "real",
+        "position": "real",
+        "site": "text",
+        "device": "text",
+    }
+
+
 def test_a_custom_function_may_need_every_column_but_the_label() -> None:
     settings = small_settings(features={"custom": "own:f"})
     schema = pa.schema([*impressions(1).schema, pa.field("@row", pa.uint64())])
@@ -129,9 +154,34 @@ def test_a_custom_function_may_need_every_column_but_the_label() -> None:
     assert names == [name for name in impressions(1).schema.names if name != "click"]
 
 
-def test_the_digest_is_of_trees_and_preprocessing() -> None:
-    assert model_digest("a", "b") != model_digest("b", "a")
-    assert len(model_digest("a", "b")) == 64
+@pytest.mark.parametrize("key", ["booster_digest", "encoder_digest"])
+def test_the_digest_is_of_trees_and_preprocessing(damaged: Path, key: str) -> None:
+    before = model_digest(damaged)
+    header = json.loads((damaged / HEADER_FILE).read_bytes())
+    (damaged / HEADER_FILE).write_text(json.dumps({**header, key: "0" * 64}))
+    assert model_digest(damaged) != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": {"columns": {"context": {"position": {"kind": "numeric", "pinned": 4}}}}},
+        {"train": {"click_weight": 2.0}},
+    ],
+)
+def test_the_digest_is_of_all_that_decides_predictions(damaged: Path, change: dict[str, Any]) -> None:
+    before = model_digest(damaged)
+    (damaged / SETTINGS_FILE).write_text(small_settings(**change).to_json())
+    assert model_digest(damaged) != before
+
+
+def test_the_digest_is_of_the_carried_code_and_of_no_byte_code(damaged: Path) -> None:
+    before = model_digest(damaged)
+    (damaged / "code" / "__pycache__").mkdir(parents=True)
+    (damaged / "code" / "__pycache__" / "own.pyc").write_bytes(b"x")
+    assert model_digest(damaged) == before
+    (damaged / "code" / "own.py").write_text("FACTOR = 2\n")
+    assert model_digest(damaged) != before
 
 
 def test_the_header_names_the_digests_of_what_it_lies_beside(model: Path) -> None:
@@ -188,3 +238,26 @@ def test_a_model_without_settings_is_refused(damaged: Path) -> None:
         InputError, match=r"settings\.json is missing, must be in a model's folder; restore the model folder$"
     ):
         Predictor.load(damaged)
+
+
+def test_a_custom_function_is_given_one_type_per_kind_of_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, seen = ModuleType("own_types"), []
+
+    def note(batch: pa.RecordBatch) -> pa.RecordBatch:
+        seen.append(dict(zip(batch.schema.names, map(str, batch.schema.types), strict=True)))
+        return batch
+
+    module.__dict__["note"] = note
+    monkeypatch.setitem(sys.modules, "own_types", module)
+    stored = pa.table(
+        {
+            "price": pa.array([0.1], pa.float32()),
+            "ad": pa.array([3], pa.int16()),
+            "site": pa.array(["a"]).dictionary_encode(),
+            "time": pa.array([0], pa.timestamp("ms")),
+            "huge": pa.array([2**64 - 1], pa.uint64()),
+        }
+    )
+    prepare(stored, small_settings(features={"custom": "own_types:note"}))
+    expected = {"price": "double", "ad": "int64", "site": "string", "time": "timestamp[us, tz=UTC]", "huge": "uint64"}
+    assert seen == [expected]

@@ -17,7 +17,8 @@ from tracking.errors import TrackingError
 
 _SUFFIX = ".tmp"
 _N_PARTS = 3  # machine, process, token
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# What a write fails with where no space is left, or no more of it is allowed.
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class StoreError(TrackingError):
@@ -100,7 +101,7 @@ def naming_problems(path: Path, *, verb: str = "write to") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        is_full = error.errno in _FULL
+        is_full = error.errno in FULL_DISK
         remedy = (
             "free some space there, or give another folder"
             if is_full

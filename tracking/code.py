@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,13 +16,16 @@ SOURCE_SUFFIXES = frozenset(
 )
 SOURCE_NAMES = frozenset({"Dockerfile", "Makefile"})
 SOURCE_FILE_LIMIT = 1_000_000
+# A run's home wears this file: it holds what runs made, never what they are made of.
+HOME_MARK = ".ctr-home"
 # Outside git no list of files exists, so a walk makes it; it ends here rather than read a whole disk.
 WALK_LIMIT = 20_000
 
 _PROJECT_MARKS = ("pyproject.toml", "setup.py", "setup.cfg", "uv.lock")
 _NEVER_SOURCE = frozenset({"__pycache__", "node_modules", "mlruns", "mlartifacts"})
-_NOT_IMPORTED = frozenset({"tests", "test"})
-_NOT_IMPORTED_AT_TOP = frozenset({"docs", "doc", "benchmarks", "build", "dist"})
+# Folders at a project's root that hold no code of a step; deeper down they are packages like any other.
+NOT_IMPORTED_AT_TOP = frozenset({"tests", "test", "docs", "doc", "benchmarks", "build", "dist"})
+_TABLES = frozenset({".csv", ".tsv"})
 _LEFTOVERS = (".pyc", ".pyo", "~", ".swp", ".orig", ".rej")
 
 
@@ -92,7 +95,20 @@ def is_source(path: str, size: int) -> bool:
         size <= SOURCE_FILE_LIMIT
         and (pure.suffix.lower() in SOURCE_SUFFIXES or pure.name in SOURCE_NAMES)
         and not is_noise(path)
+        and not is_withheld(path)
     )
+
+
+def is_package_file(path: str, size: int) -> bool:
+    """Whether a file in a team's own package goes with its code: source, or a small table beside it."""
+    is_table = PurePosixPath(path).suffix.lower() in _TABLES and size <= SOURCE_FILE_LIMIT and not is_noise(path)
+    return is_source(path, size) or is_table
+
+
+def is_withheld(path: str) -> bool:
+    """Whether a file holds environment variables (`.env`, `.env.yaml`, `prod.env`): secrets, more often than not."""
+    name = PurePosixPath(path).name.lower()
+    return name.startswith(".env") or name.endswith(".env")
 
 
 def is_noise(path: str) -> bool:
@@ -101,33 +117,40 @@ def is_noise(path: str) -> bool:
 
 
 def is_pruned(folder: Path) -> bool:
-    """Whether a folder is passed over: hidden, a cache, package metadata or a virtual environment."""
+    """Whether a folder is passed over: hidden, a cache, package metadata, a virtual environment or a run's home."""
     return (
         folder.name.startswith(".")
         or folder.name in _NEVER_SOURCE
         or folder.name.endswith(".egg-info")
         or (folder / "pyvenv.cfg").exists()
+        or (folder / HOME_MARK).exists()
     )
 
 
 def code_files(
-    packages: Sequence[str], *, project: Path | None = None, leave_out: Sequence[str] = ()
+    packages: Sequence[str],
+    *,
+    project: Path | None = None,
+    named: Mapping[str, Path] | None = None,
+    leave_out: Sequence[str] = (),
 ) -> tuple[CodeFile, ...]:
     """Every file that steps can import, sorted by module path.
 
     Args:
         packages: Import names: all their files count, data files too.
-        project: Where a custom module is configured, its project's root: every `.py` outside tests, docs,
-            benchmarks, build output, hidden folders and virtual environments counts. Whether git ignores it does
-            not matter: it can be imported all the same.
+        project: Where a custom module is configured, its project's root: every `.py` counts but those in the root's
+            own folders of tests, docs, benchmarks and build output, in hidden folders and in virtual environments.
+            Whether git ignores it does not matter: it can be imported all the same.
+        named: What the custom modules bring along, as `tracking.named_code.named_files` finds it.
         leave_out: Module paths (files or folders) that no result depends on, such as bundled samples.
 
     Raises:
         InputError: a package that cannot be found.
     """
-    found: dict[str, Path] = {}
+    ours: dict[str, Path] = {}
     for name in packages:
-        found |= _package_files(name)
+        ours |= _package_files(name)
+    found = {**(named or {}), **ours}
     if project is not None:
         taken = {file.resolve() for file in found.values()}
         own = (file for file in _modules(project) if file.resolve() not in taken)
@@ -155,15 +178,19 @@ def _package_files(name: str) -> dict[str, Path]:
     for location in (spec.submodule_search_locations or ()) if spec else ():
         package = Path(location).resolve()
         if package.is_dir():
-            return {f"{place}/{path}": package / path for path in walk(package) if not path.endswith(_LEFTOVERS)}
+            return {f"{place}/{path}": package / path for path in walk(package) if _counts(path)}
     if spec and spec.origin and Path(spec.origin).is_file():
         return {f"{place}{Path(spec.origin).suffix}": Path(spec.origin).resolve()}
     raise InputError(f"package {name} is in no folder on Python's path: install it (unzipped), or correct its name.")
 
 
+def _counts(path: str) -> bool:
+    return not path.endswith(_LEFTOVERS) and not is_withheld(path)
+
+
 def _modules(project: Path) -> Iterator[Path]:
     for folder, subfolders, names in os.walk(project):
-        skipped = _NOT_IMPORTED | _NOT_IMPORTED_AT_TOP if Path(folder) == project else _NOT_IMPORTED
+        skipped = NOT_IMPORTED_AT_TOP if Path(folder) == project else frozenset()
         subfolders[:] = [name for name in subfolders if name not in skipped and not is_pruned(Path(folder, name))]
         yield from (Path(folder, name) for name in names if name.endswith(".py"))
 

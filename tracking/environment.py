@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tracking.canonical import canonical_json, sha256_hex
+from tracking.cores import usable_cores
 from tracking.secrets import redact
 
 LOCK_NAME = "uv.lock"
@@ -132,7 +133,7 @@ def capture_environment(root: Path, *, argv: Sequence[str], must_be_locked: Sequ
         implementation=platform.python_implementation(),
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=_cpu_model(Path("/proc/cpuinfo")),
-        n_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        n_cores=usable_cores(),
         gpus=_gpu_models(Path("/proc/driver/nvidia/gpus")),
         host=platform.node(),
         user=_user(),

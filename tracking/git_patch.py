@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tracking.git_command import join_records, run_git
 
@@ -35,16 +36,17 @@ _DIFF_OPTIONS = (
 )
 
 
-_HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+_HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 
 
 @dataclass(frozen=True, slots=True)
-class RemovedLine:
-    """A line that a patch takes out: the file, its number there (from 1) and its content."""
+class PatchLine:
+    """A line of a patch's hunk: the file, its number there (from 1), its content, and whether the patch changes it."""
 
     file: str
     line: int
     content: bytes
+    changed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +87,48 @@ def make_patch(root: Path, scope: PatchScope) -> bytes:
         )  # fmt: skip
 
 
-def removed_lines(patch: bytes) -> Iterator[RemovedLine]:
+def removed_lines(patch: bytes) -> Iterator[PatchLine]:
     """The lines that a patch takes out: they are in no file any more, yet anyone can read them in the patch."""
-    file, number, old_left, new_left = "", 0, 0, 0
+    return (line for side, line in _lines(patch) if side == "old" and line.changed)
+
+
+def new_lines(patch: bytes) -> Iterator[PatchLine]:
+    """The lines of a patch as they are after it: those that it adds, and those around them."""
+    return (line for side, line in _lines(patch) if side == "new")
+
+
+def _lines(patch: bytes) -> Iterator[tuple[Literal["old", "new"], PatchLine]]:
+    old, new = _Side(), _Side()
     for line in patch.split(b"\n"):
-        if old_left <= 0 and new_left <= 0:
-            if line.startswith(b"--- a/"):
-                file = os.fsdecode(line.removeprefix(b"--- a/").rstrip(b"\t"))
+        if old.left <= 0 and new.left <= 0:
+            if line.startswith((b"--- ", b"+++ ")):
+                (old if line.startswith(b"-") else new).file = _file_of(line)
             elif hunk := _HUNK.match(line):
-                number, old_left, new_left = (int(group or b"1") for group in hunk.groups())
+                old.line, old.left, new.line, new.left = (int(group or b"1") for group in hunk.groups())
             continue
-        if line.startswith(b"-"):
-            yield RemovedLine(file, number, line[1:])
-        if not line.startswith((b"+", b"\\")):
-            number, old_left = number + 1, old_left - 1
-        if not line.startswith((b"-", b"\\")):
-            new_left -= 1
+        if line.startswith(b"\\"):
+            continue
+        if not line.startswith(b"+"):
+            yield "old", old.take(line[1:], changed=line.startswith(b"-"))
+        if not line.startswith(b"-"):
+            yield "new", new.take(line[1:], changed=line.startswith(b"+"))
+
+
+@dataclass(slots=True)
+class _Side:
+    file: str = ""
+    line: int = 0
+    left: int = 0
+
+    def take(self, content: bytes, *, changed: bool) -> PatchLine:
+        taken = PatchLine(self.file, self.line, content, changed)
+        self.line, self.left = self.line + 1, self.left - 1
+        return taken
+
+
+def _file_of(header: bytes) -> str:
+    """The file that a `--- a/FILE` or `+++ b/FILE` line names; git quotes one with strange letters."""
+    return os.fsdecode(header[4:].rstrip(b"\t").strip(b'"')[2:])
 
 
 def _show_all(root: Path, scope: PatchScope, environment: dict[str, str]) -> None:

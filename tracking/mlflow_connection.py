@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, while mlflow is imported
 
@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from tracking.errors import InputError, ProblemError, TrackingError
+from tracking.secrets import redact_url
 
 _QUIET: Final = MappingProxyType(
     {
@@ -71,7 +72,7 @@ class Connection:
     @property
     def shown_uri(self) -> str:
         """The URI without credentials."""
-        return without_credentials(self._uri)
+        return redact_url(self._uri)
 
     @contextmanager
     def client(self, doing: str) -> Iterator[MlflowClient]:
@@ -130,17 +131,6 @@ class Connection:
         _, found, _ = urlsplit(self._uri).netloc.rpartition("@")
         credentials = urlsplit(self._uri).netloc.rpartition("@")[0] if found else ""
         return re.sub(r"//[^/@\s]+@", "//", message.replace(credentials, "***") if credentials else message)
-
-
-def without_credentials(uri: str) -> str:
-    """Take `user:password@` out of a URI.
-
-    Args:
-        uri: any URI.
-    """
-    parts = urlsplit(uri)
-    host = parts.netloc.rpartition("@")[2]
-    return uri if host == parts.netloc else urlunsplit(parts._replace(netloc=host))
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from mlflow.entities import Dataset, InputTag
 from mlflow.entities import DatasetInput as MlflowDatasetInput
 
 from tracking.errors import InputError
-from tracking.mlflow_connection import without_credentials
 from tracking.records import DataContext, DatasetInput
+from tracking.secrets import redact_url
 
 _CONTEXT_TAG: Final = "mlflow.data.context"
 _SOURCE_TYPES: Final = MappingProxyType({"s3": "s3", "http": "http", "https": "http"})
@@ -31,7 +31,7 @@ def to_mlflow(dataset: DatasetInput) -> MlflowDatasetInput:
         dataset: our data version.
     """
     columns = [{"name": name, "type": kind, "required": False} for name, kind in dataset.columns]
-    uri = without_credentials(dataset.source_uri)
+    uri = redact_url(dataset.source_uri)
     return MlflowDatasetInput(
         Dataset(
             name=dataset.name,

@@ -8,7 +8,7 @@ import contextlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +27,7 @@ _SECRET_NAME = re.compile(
     r"|private[_-]?key|auth[_-]?key|credentials?)$"
 )
 _CREDENTIALS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s/@:]*)(?::[^\s/]*)?@(?:[^\s/]*@)?")
+_QUERY = re.compile(r"(?<=[?&])([\w.-]+)=([^&#\s]+)")
 _CACHE_FORMAT = 1
 _CACHE_LIMIT = 20_000
 _SHOWN = 5
@@ -50,9 +51,10 @@ class SecretFoundError(InputError):
     def __init__(self, findings: Sequence[Finding]) -> None:
         shown = "; ".join(str(finding) for finding in findings[:_SHOWN])
         more = f"; and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
+        excuse = ", or end the line with `# pragma: allowlist secret` if it is none"
         super().__init__(
-            f"{shown}{more}: a secret must not be kept with a run: take it out (and revoke it if it was ever shared), "
-            "or end the line with `# pragma: allowlist secret` if it is none."
+            f"{shown}{more}: a secret must not be kept with a run: take it out (and revoke it if it was ever shared)"
+            f"{excuse if any(finding.line for finding in findings) else ''}."
         )
         self.findings = tuple(findings)
 
@@ -98,14 +100,6 @@ class SecretScanner:
         self._changed = False
 
 
-def scan_files(root: Path, paths: Iterable[str], *, cache: Path | None = None) -> tuple[Finding, ...]:
-    """The secrets in files below `root`, given by their relative paths; sorted by file and line."""
-    scanner = SecretScanner(cache)
-    findings = [finding for path in paths for finding in scanner.scan(path, (root / path).read_bytes())]
-    scanner.save()
-    return tuple(sorted(findings))
-
-
 def scan_values(values: Mapping[str, str], *, of: str) -> tuple[Finding, ...]:
     """The named values that are secrets, by their name or by what they look like.
 
@@ -115,12 +109,6 @@ def scan_values(values: Mapping[str, str], *, of: str) -> tuple[Finding, ...]:
     """
     found = ((name, _value_kind(name, value)) for name, value in sorted(values.items()))
     return tuple(Finding(f"{of} {name}", 0, kind) for name, kind in found if kind)
-
-
-def scan_argv(argv: Sequence[str]) -> tuple[Finding, ...]:
-    """The arguments that hold a secret, named by their position from 1 (the program itself is argument 0)."""
-    pairs = enumerate(zip(argv, redact(argv), strict=True))
-    return tuple(Finding(f"argument {index}", 0, "secret value") for index, (old, new) in pairs if old != new)
 
 
 def redact(argv: Sequence[str]) -> tuple[str, ...]:
@@ -144,7 +132,8 @@ def redact_values(values: Mapping[str, str]) -> dict[str, str]:
 
 def redact_url(text: str) -> str:
     """The text without the credentials in its URLs; only an SSH URL keeps its user, who is no secret."""
-    return _CREDENTIALS.sub(lambda match: f"{match[1]}{match[2]}@" if "ssh" in match[1] else match[1], text)
+    text = _CREDENTIALS.sub(lambda match: f"{match[1]}{match[2]}@" if "ssh" in match[1] else match[1], text)
+    return _QUERY.sub(lambda match: f"{match[1]}={REDACTED}" if _SECRET_NAME.search(match[1]) else match[0], text)
 
 
 def _redact_one(argument: str) -> str:
@@ -153,7 +142,7 @@ def _redact_one(argument: str) -> str:
         return f"{name}={_without_url_passwords(value) if _only_url(name, value) else REDACTED}"
     if _line_kinds(argument, detectors()):
         return _without_url_passwords(argument) if _only_url("", argument) else REDACTED
-    return argument
+    return redact_url(argument)  # a token can stand in a user's place
 
 
 def _only_url(name: str, value: str) -> bool:

@@ -7,7 +7,7 @@ git's opinion of the files or on where they lay.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +17,7 @@ from tracking.aside import moved, written_aside
 from tracking.canonical import sha256_file, sha256_hex
 from tracking.code import WALK_LIMIT, CodeFile, SourceTree, code_files, git_state
 from tracking.git import GitState
-from tracking.git_patch import removed_lines
+from tracking.git_patch import new_lines, removed_lines
 from tracking.secrets import Finding, SecretFoundError, SecretScanner
 from tracking.source_files import Candidate, LeftOut, SnapshotLimits, candidates, place_in_tree, select
 
@@ -122,7 +122,7 @@ def take_snapshot(
     roots = _import_roots(tree, code)
     files: list[SourceFile] = []
     unread: list[LeftOut] = []
-    findings: list[Finding] = _removed_secrets(state, scanner)
+    findings = {*_removed_secrets(state, scanner), *_added_secrets(state, scanner)}
     with written_aside(into, lambda temporary: moved(temporary, into / ARCHIVE_NAME)) as raw:
         archive = ArchiveWriter(raw)
         for candidate in selection.kept:
@@ -131,7 +131,7 @@ def take_snapshot(
             except OSError as error:
                 unread.append(LeftOut(candidate.path, f"it cannot be read ({error.strerror})", blob=candidate.blob))
                 continue
-            findings.extend(scanner.scan(candidate.path, content, file.sha256))
+            findings.update(scanner.scan(candidate.path, content, file.sha256))
             archive.add(file, content)
             files.append(file)
         scanner.save()
@@ -169,14 +169,21 @@ def _import_roots(tree: SourceTree, code: Sequence[CodeFile]) -> tuple[str, ...]
     return tuple(roots)
 
 
-def _removed_secrets(state: GitState | None, scanner: SecretScanner) -> list[Finding]:
-    findings: list[Finding] = []
+def _removed_secrets(state: GitState | None, scanner: SecretScanner) -> Iterator[Finding]:
     for name, lines in groupby(removed_lines(state.patch if state else b""), key=lambda line: line.file):
         removed = tuple(lines)
         for finding in scanner.scan(name, b"\n".join(line.content for line in removed)):
             number = removed[finding.line - 1].line
-            findings.append(Finding(f"{name} (removed, not yet committed)", number, finding.kind))
-    return findings
+            yield Finding(f"{name} (removed, not yet committed)", number, finding.kind)
+
+
+def _added_secrets(state: GitState | None, scanner: SecretScanner) -> Iterator[Finding]:
+    """What the patch adds; it can hold files that the archive has no room for."""
+    for name, lines in groupby(new_lines(state.patch if state else b""), key=lambda line: line.file):
+        after = tuple(lines)
+        for finding in scanner.scan(name, b"\n".join(line.content for line in after)):
+            if after[finding.line - 1].changed:  # the others were committed with whatever excuses them
+                yield Finding(name, after[finding.line - 1].line, finding.kind)
 
 
 def _unseen(tree: SourceTree, found: Sequence[Candidate]) -> tuple[LeftOut, ...]:

@@ -8,7 +8,18 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from tracking.canonical import sha256_file
-from tracking.code import SOURCE_SUFFIXES, WALK_LIMIT, CodeFile, SourceTree, is_noise, is_pruned, is_source, walk
+from tracking.code import (
+    HOME_MARK,
+    SOURCE_SUFFIXES,
+    WALK_LIMIT,
+    CodeFile,
+    SourceTree,
+    is_noise,
+    is_pruned,
+    is_source,
+    is_withheld,
+    walk,
+)
 from tracking.git import GitState
 
 WITHHELD = "untracked, and the digest of a short secret would give it away"
@@ -150,7 +161,9 @@ def _unlisted(tree: SourceTree, file: CodeFile) -> Candidate:
 
 def _is_passed_over(root: Path, path: str) -> bool:
     folders = PurePosixPath(path).parents
-    return is_noise(path) or any((root / folder / "pyvenv.cfg").exists() for folder in folders)
+    marks = ("pyvenv.cfg", HOME_MARK)
+    inner = (root / folder for folder in folders if folder != PurePosixPath())
+    return is_noise(path) or any((folder / mark).exists() for folder in inner for mark in marks)
 
 
 def _looked_at(candidate: Candidate) -> tuple[int, str]:
@@ -170,7 +183,7 @@ def _looked_at(candidate: Candidate) -> tuple[int, str]:
 
 
 def _untracked_problem(candidate: Candidate, size: int, left: int) -> str:
-    if candidate.file.name.startswith(".env"):
+    if is_withheld(candidate.path):
         return WITHHELD
     if not is_source(candidate.path, size):
         return "untracked, and no source file of at most 1 MB"

@@ -55,16 +55,6 @@ class Store:
         self._put(sha256, path, size)
         return sha256
 
-    def put_bytes(self, content: bytes) -> str:
-        """Keep some bytes; returns their sha256.
-
-        Raises:
-            StoreError: the store is full or cannot be reached.
-        """
-        sha256 = sha256_hex(content)
-        self._put(sha256, content, len(content))
-        return sha256
-
     def has(self, sha256: str) -> bool:
         """Whether there is an object with this digest; its content is not looked at."""
         return self._objects.exists(_key(sha256))
@@ -133,7 +123,7 @@ class Store:
         """Remove an object; returns whether there was one."""
         return self._objects.delete(_key(sha256))
 
-    def _put(self, sha256: str, content: Path | bytes, size: int) -> None:
+    def _put(self, sha256: str, content: Path, size: int) -> None:
         key = _key(sha256)
         if self._objects.put_if_absent(key, content, sha256=sha256) or self._objects.size(key) == size:
             return

@@ -4,6 +4,7 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
 
@@ -23,6 +24,13 @@ _COMMANDS: Final = {
     "completion": ("ctr_pipeline.cli.completion", "completion", "Print the shell's completion script."),
 }
 INTERRUPTED: Final = 130
+
+
+@dataclass(slots=True)
+class _Wishes:
+    """What holds for every command; filled while the command line is parsed."""
+
+    debug: bool = False
 
 
 class LazyGroup(click.Group):
@@ -51,7 +59,8 @@ class LazyGroup(click.Group):
 
             close = difflib.get_close_matches(args[0], _COMMANDS, n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
-            raise click.UsageError(error.message + hint, ctx) from error
+            told = f"No such command {args[0]!r}: `{ctx.command_path} --help` lists them."
+            raise click.UsageError(told + hint, ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """Write the list of commands without importing them."""
@@ -79,7 +88,7 @@ def cli(ctx: click.Context, debug: bool) -> None:  # noqa: FBT001 - click passes
     Every command takes --json: one JSON object on standard output, everything else on standard error. Exit codes:
     0 done, 1 a job failed, 2 wrong usage or bad input, 130 interrupted.
     """
-    ctx.obj = {"debug": debug}
+    ctx.ensure_object(_Wishes).debug = debug
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -90,22 +99,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _exit_code(words: list[str]) -> int:
+    wishes = _Wishes()
     try:
-        code: Any = cli.main(words, prog_name="ctr-pipeline", standalone_mode=False)
-    except click.ClickException as error:
+        code: Any = cli.main(words, prog_name="ctr-pipeline", standalone_mode=False, obj=wishes)
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+    except click.ClickException as error:
+        click.echo(f"error: {_usage(error)}", err=True)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt) as error:
+        _tell("interrupted", error)
         return INTERRUPTED
     except ProblemError as error:
-        if "--debug" in words:
+        if wishes.debug:
             raise
-        click.echo(f"error: {error}", err=True)
-        for note in getattr(error, "__notes__", ()):
-            click.echo(f"       {note}", err=True)
+        _tell(f"error: {error}", error)
         return error.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _usage(error: click.ClickException) -> str:
+    """Return a mistake on the command line in one line that names where to read on."""
+    told = " ".join(error.format_message().split())
+    context = getattr(error, "ctx", None)
+    command = "ctr-pipeline" if context is None else context.command_path
+    return told if "--help" in told else f"{told} (`{command} --help` tells more)"
+
+
+def _tell(line: str, error: BaseException) -> None:
+    click.echo(line, err=True)
+    for note in getattr(error, "__notes__", ()):
+        click.echo(f"       {note}", err=True)
 
 
 def _interrupt(_: int, __: FrameType | None) -> None:

@@ -19,19 +19,17 @@ def run(config: str | None, overrides: tuple[str, ...], engine: str, *, as_json:
     from ctr_pipeline.cli.output import console  # noqa: PLC0415 - see above
     from ctr_pipeline.cli.run_screen import Bars, show_report  # noqa: PLC0415 - see above
     from ctr_pipeline.config_file import load_settings  # noqa: PLC0415 - see above
+    from ctr_pipeline.engines.interrupt import Interrupt  # noqa: PLC0415 - see above
+    from ctr_pipeline.workflows.place import default_config  # noqa: PLC0415 - see above
     from ctr_pipeline.workflows.run import UnloggedRunError, run_pipeline  # noqa: PLC0415 - see above
 
     del engine  # one choice so far
-    loaded = load_settings(config or _default_config(), overrides)
+    loaded = load_settings(config or default_config(Path()), overrides)
+    interrupt = Interrupt()
     try:
-        with Bars(console()) as bars:
-            report = run_pipeline(loaded, bars, start=Path.cwd(), argv=sys.argv)
+        with interrupt.listening(), Bars(console()) as bars:
+            report = run_pipeline(loaded, bars, start=Path.cwd(), argv=sys.argv, interrupt=interrupt)
     except UnloggedRunError as error:
         show_report(error.report, as_json=as_json)
         raise
     show_report(report, as_json=as_json)
-
-
-def _default_config() -> str | None:
-    default = Path("configs/default.yaml")
-    return str(default) if default.exists() else None

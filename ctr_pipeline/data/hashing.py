@@ -7,6 +7,7 @@ wrapping arithmetic on unsigned 64-bit integers. For a lane `L` (0 or 1) with it
 * null: ``mix(S[L] + TAG_NULL)``.
 * boolean, integer, time: ``mix(mix(S[L] + tag) ^ bits)`` over the value as a two's complement 64-bit word; time is in
   microseconds since 1970 UTC, dates are the time at their midnight.
+* whole numbers of 2**63 and more, which share their bits with negative ones: the same under a tag of their own.
 * real number: the same over the IEEE-754 binary64 bits, where every NaN is one NaN and -0 is 0.
 * text and bytes: the bytes (UTF-8) are padded with zeros to little-endian 64-bit words ``w``;
   ``h = mix(S[L] + tag)``, then ``h = mix(h ^ w) + w`` per word, then ``mix(h ^ length)``.
@@ -38,7 +39,9 @@ TAG_TEXT: Final = 6
 TAG_BYTES: Final = 7
 TAG_ROW: Final = 8
 TAG_POSITION: Final = 9
+TAG_LARGE: Final = 10
 
+_FIRST_LARGE: Final = np.uint64(1 << 63)
 _MULTIPLY_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLY_2: Final = np.uint64(0x94D049BB133111EB)
 _SHIFT_1: Final = np.uint64(30)
@@ -148,6 +151,10 @@ def hash_lanes(array: pa.Array, lanes: Sequence[Lane] = LANES) -> tuple[U64, ...
     else:
         words, tag = _words_of(array, kind)
         hashes = tuple(hash_words(words, lane=lane, tag=tag) for lane in lanes)
+        if pa.types.is_uint64(array.type):
+            large = words >= _FIRST_LARGE
+            for lane, values in zip(lanes, hashes, strict=True):
+                values[large] = hash_words(words[large], lane=lane, tag=TAG_LARGE)
     if array.null_count:
         absent = ~validity(array)
         for lane, values in zip(lanes, hashes, strict=True):
@@ -201,7 +208,7 @@ def canonical_integers(array: pa.Array) -> I64:
     if array.null_count:
         array = array.fill_null(0)
     values: npt.NDArray[np.generic] = array.to_numpy(zero_copy_only=False)
-    # uint64 beyond 2**63 keeps its bits: two's complement words are what is hashed.
+    # uint64 of 2**63 and more keeps its bits; `hash_lanes` gives it another tag.
     return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64, copy=False)
 
 

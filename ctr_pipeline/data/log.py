@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ctr_pipeline.config import Settings
-from ctr_pipeline.data.hashing import U64
+from ctr_pipeline.data.hashing import TAG_NULL, U64, seed_word
 from ctr_pipeline.data.order import PERIOD, ROW_HASH, CanonicalOrder, distinct_words
 from ctr_pipeline.data.rows import Rows
 from ctr_pipeline.data.source import Source
@@ -26,6 +26,7 @@ from ctr_pipeline.data.splits import (
 )
 from ctr_pipeline.data.version import DigestState, row_hashes
 from tracking.errors import InputError
+from tracking.times import instant_us
 
 _SPLIT: Final = "@split"
 
@@ -94,8 +95,11 @@ class ImpressionLog:
         if self.windows is not None:
             times = rows.times_us()
             return self.windows.assign(times if times is not None else np.empty(0, np.int64))
-        by_user = settings.by == "user" and columns.user is not None
-        return assign_by_hash(rows.keys(str(columns.user)) if by_user else words, settings)
+        if settings.by == "user" and columns.user is not None:
+            keys = rows.keys(columns.user)
+            # Rows of nobody known are divided row by row: they are not one user.
+            words = np.where(keys == seed_word(0, TAG_NULL), words, keys)
+        return assign_by_hash(words, settings)
 
 
 def gather_log(
@@ -121,13 +125,16 @@ def gather_log(
     n_rows = 0
     for reading in source.readings():
         for batch in reading:
+            n_rows += batch.num_rows
+            on_rows(n_rows)
             times = Rows(batch, settings.data.columns).times_us()
+            if settings.as_of is not None and times is not None:
+                known = times < instant_us(settings.as_of)
+                batch, times = batch.filter(pa.array(known)), times[known]  # noqa: PLW2901 - what was known by then
             periods = np.zeros(batch.num_rows, np.int64) if times is None else times // period_us
             if times is not None and len(times):
                 bounds += (int(times.min()), int(times.max()))
             order.add(_with_split(batch, reading.file.path, settings), periods, row_hashes(batch))
-            n_rows += batch.num_rows
-            on_rows(n_rows)
     if not n_rows:
         raise InputError(f"{settings.data.uri} has no rows, must have some; bring a log with impressions")
     time_range = (min(bounds), max(bounds)) if bounds else None
@@ -166,12 +173,17 @@ def _require_columns(known: Sequence[str], settings: Settings) -> None:
     """Find a missing column now, not after the training; a custom function may make features, nothing else."""
     columns = settings.data.columns
     made = set(columns.features) if settings.features.custom is not None else set()
-    for key, names in (("data.columns", columns.used), ("evaluate.slices", settings.evaluate.slices)):
-        for name in names:
-            if name not in known and name not in made:
-                raise InputError(
-                    f"column {name!r} is missing, must be one of {', '.join(known)}; mend {key} or the data"
-                )
+    for name in columns.used:
+        if name not in known and name not in made:
+            raise InputError(
+                f"column {name!r} is missing, must be one of {', '.join(known)}; mend data.columns or the data"
+            )
+    for name in settings.evaluate.slices:
+        if name not in known:
+            raise InputError(
+                f"column {name!r} is missing, must be one of the log's own {', '.join(known)}, as slices are of raw "
+                "columns; mend evaluate.slices or the data"
+            )
 
 
 def _with_split(batch: pa.RecordBatch, path: str, settings: Settings) -> pa.RecordBatch:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ctr_pipeline.config import Columns
-from ctr_pipeline.data.hashing import U64, canonical_integers, hash_array, type_name
+from ctr_pipeline.data.hashing import U64, canonical_integers, hash_array, type_name, validity
 from tracking.errors import InputError
 
 # What spreadsheets, pandas, SQL dumps and Hive write for "no value" in a column of numbers.
@@ -21,6 +21,7 @@ _LARGEST_EXACT: Final = 2.0**53
 _FIRST_US: Final = -62_135_596_800_000_000
 _LAST_US: Final = 253_402_300_799_999_999
 _HOUR_DIGITS: Final = 8
+_ZONED: Final = r"[T ].*(Z|[+-]\d\d(:?\d\d)?)$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def category_texts(array: pa.Array) -> pa.Array:
     if kind in {"integer", "boolean", "null"}:
         return array.cast(pa.string())
     if kind == "time":
-        return pa.array(canonical_integers(array)).cast(pa.string())
+        return pa.array(canonical_integers(array), mask=~validity(array)).cast(pa.string())
     raise InputError(f"a categorical column is of type {array.type}, must be text, a number or a boolean; convert it")
 
 
@@ -265,8 +266,11 @@ def _iso_times(texts: pa.Array) -> pa.Array:
     try:
         return texts.cast(pa.timestamp("us", tz="UTC"))
     except pa.ArrowInvalid:
-        # Without a zone the text is UTC.
-        return texts.cast(pa.timestamp("us"))
+        zoned = pc.match_substring_regex(texts, _ZONED)
+        none = pa.scalar(None, texts.type)
+        # Without a zone the text is UTC; a log joined from several sources has both.
+        plain = pc.if_else(zoned, none, texts).cast(pa.timestamp("us")).cast(pa.timestamp("us", tz="UTC"))
+        return pc.coalesce(pc.if_else(zoned, texts, none).cast(pa.timestamp("us", tz="UTC")), plain)
 
 
 def _real_texts(array: pa.Array) -> pa.Array:

@@ -23,6 +23,7 @@ from tracking.errors import InputError
 __all__ = ["BATCH_ROWS", "TEXT", "TIME", "DataFormat", "Source"]
 
 TIME: Final = pa.timestamp("us", tz="UTC")
+RESERVED: Final = "@"
 TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -55,7 +56,7 @@ class Source:
 
         Raises:
             InputError: nothing is there, a file is empty or unreadable, kinds are mixed, columns are doubled, differ
-                between files or have a type without a canonical form.
+                between files, start with `@` or have a type without a canonical form.
         """
         fmt = fmt or DataFormat()
         files = pinned_files(Path(uri), expected, fmt) if expected else list_files(uri, fmt)
@@ -127,6 +128,11 @@ def _schema_of(file: SourceFile, fmt: DataFormat) -> pa.Schema:
         schema = pa.schema([(name, pa.string()) for name in text_columns(file, fmt)])
     seen: set[str] = set()
     for column in schema:
+        if column.name.startswith(RESERVED):
+            raise InputError(
+                f"file {file.path!r} has column {column.name!r}, must not start with {RESERVED!r}, which marks the "
+                "pipeline's own columns; rename it"
+            )
         if column.name in seen:
             raise InputError(
                 f"file {file.path!r} has column {column.name!r} twice, must be unique; rename one of the two"

@@ -10,9 +10,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ctr_pipeline.config import DAY_US, SplitSettings, duration_us, instant_us
+from ctr_pipeline.config import SplitSettings
 from ctr_pipeline.data.hashing import U64, hash_text, mix64
 from tracking.errors import InputError
+from tracking.times import DAY_US, duration_us, instant_us
 
 type SplitCodes = npt.NDArray[np.int8]
 
@@ -47,6 +48,11 @@ class Windows:
         codes[(times_us >= self.validation_start) & (times_us < self.validation_end)] = Split.VALIDATION
         codes[(times_us >= self.test_start) & (times_us < self.test_end)] = Split.TEST
         return codes
+
+    def test_share(self, first_us: int, last_us: int) -> float:
+        """Return the share of the test window, 0 to 1, that a log from `first_us` to `last_us` covers."""
+        covered = min(self.test_end, last_us + 1) - max(self.test_start, first_us)
+        return covered / (self.test_end - self.test_start)
 
 
 def plan_windows(settings: SplitSettings, first_us: int, last_us: int) -> Windows:

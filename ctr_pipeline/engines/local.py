@@ -13,13 +13,15 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Final
 
+from ctr_pipeline.engines.interrupt import Interrupt
 from ctr_pipeline.pipeline import StepSpec
 from ctr_pipeline.steps import job
 from tracking.errors import InputError, JobError
@@ -56,14 +58,14 @@ class StepJob:
         settings: file of the resolved settings.
         inputs: folder by channel.
         output: folder to be filled; appears whole or not at all.
-        code_root: folder from which a team's own modules are imported, or None.
+        code_folders: folders from which a team's own modules are imported, the first one first.
     """
 
     spec: StepSpec
     settings: Path
     inputs: Mapping[str, Path]
     output: Path
-    code_root: Path | None
+    code_folders: tuple[Path, ...] = ()
 
     @property
     def partial(self) -> Path:
@@ -79,11 +81,19 @@ class StepJob:
 class LocalEngine:
     """Runs steps on this machine, one process each."""
 
-    def __init__(self) -> None:
-        """Start the fork server; it imports while the caller goes on."""
+    def __init__(self, interrupt: Interrupt | None = None) -> None:
+        """Start the fork server; it imports while the caller goes on.
+
+        Args:
+            interrupt: asked while a step runs; None where the caller leaves signals to Python.
+        """
+        self._interrupt = interrupt or Interrupt()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(_PRELOAD))
-        forkserver.ensure_running()
+        # Before the block below, because it unblocks SIGINT where it has to start.
+        resource_tracker.ensure_running()
+        with _interrupts_held():
+            forkserver.ensure_running()
 
     def run_step(self, attempt: StepJob, on_progress: Callable[[StepProgress], None]) -> job.StepRecord:
         """Run a step to its end and move its output into place.
@@ -100,14 +110,42 @@ class LocalEngine:
         shutil.rmtree(attempt.partial, ignore_errors=True)
         attempt.partial.mkdir(parents=True)
         process = self._context.Process(target=_child, args=(attempt,), daemon=False)
-        process.start()
         try:
-            _watch(process, attempt, on_progress)
+            with _interrupts_held():
+                process.start()
+            self._watch(process, attempt, on_progress)
             return _keep_output(attempt, process.exitcode or 0)
         except BaseException:
-            _end(process)
-            shutil.rmtree(attempt.partial, ignore_errors=True)
+            try:
+                _end(process)
+            finally:
+                shutil.rmtree(attempt.partial, ignore_errors=True)
             raise
+
+    def _watch(self, process: ForkServerProcess, attempt: StepJob, on_progress: Callable[[StepProgress], None]) -> None:
+        path = attempt.partial / job.PROGRESS_FILE
+        while not connection.wait([process.sentinel], timeout=_POLL_S):
+            self._interrupt.check()
+            try:
+                said = json.loads(path.read_bytes())
+            except FileNotFoundError:
+                continue
+            on_progress(StepProgress(attempt.spec.name, said["doing"], said["done"], said["total"]))
+        process.join()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back within the block; a process that is started there begins with it blocked.
+
+    It reaches the whole terminal group: the fork server would otherwise die of it while it imports, and a step before
+    it can ignore it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _keep_output(attempt: StepJob, exit_code: int) -> job.StepRecord:
@@ -118,23 +156,16 @@ def _keep_output(attempt: StepJob, exit_code: int) -> job.StepRecord:
     return record
 
 
-def _watch(process: ForkServerProcess, attempt: StepJob, on_progress: Callable[[StepProgress], None]) -> None:
-    path = attempt.partial / job.PROGRESS_FILE
-    while not connection.wait([process.sentinel], timeout=_POLL_S):
-        try:
-            said = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            continue
-        on_progress(StepProgress(attempt.spec.name, said["doing"], said["done"], said["total"]))
-    process.join()
-
-
 def _end(process: ForkServerProcess) -> None:
-    process.terminate()
-    process.join(_GRACE_S)
-    if process.is_alive():
-        process.kill()
-        process.join()
+    if process.pid is None:  # it never started
+        return
+    try:
+        process.terminate()
+        process.join(_GRACE_S)
+    finally:
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
 def _failure(attempt: StepJob, exit_code: int) -> JobError | InputError:
@@ -174,12 +205,13 @@ def _child(attempt: StepJob) -> None:
     """Run a step in the forked process."""
     # Ctrl-C reaches the whole terminal group: the driver alone decides, and ends the step.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ignored from here on; what the step starts must not inherit it blocked.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _die_with_driver()
     _redirect_output(attempt.log)
     # A crash in compiled code leaves its stack in the log.
     faulthandler.enable(all_threads=False)
-    if attempt.code_root is not None:
-        sys.path.insert(0, str(attempt.code_root))
+    sys.path[:0] = [str(folder) for folder in attempt.code_folders]
     module = importlib.import_module(attempt.spec.module)
     arguments = ["--settings", str(attempt.settings), "--output", str(attempt.partial)]
     for channel, folder in attempt.inputs.items():

@@ -1,7 +1,8 @@
 """The sources of a custom function, carried in the model folder, so that the model scores raw rows on its own.
 
-What is carried: every top-level module and package that is loaded from the folder in which the custom module lies. An
-installed module is not carried but pinned, as is what the carried sources import.
+What is carried: every top-level module and package that is loaded from the folder in which the custom module lies, a
+package with the small data files in it. An installed module is not carried but pinned, as is what the carried sources
+import.
 """
 
 import ast
@@ -14,7 +15,7 @@ from types import ModuleType
 from typing import Final
 
 from ctr_pipeline.features.custom import SETTING, load_function
-from tracking.code import is_source
+from tracking.code import is_package_file
 from tracking.errors import InputError
 
 CODE_FOLDER: Final = "code"
@@ -99,9 +100,13 @@ def _copy(root: Path, top: str, into: Path) -> None:
     for file in files:
         path = file.relative_to(root)
         hidden = any(part.startswith(".") for part in path.parts)
-        if file.is_file() and not hidden and is_source(path.as_posix(), file.stat().st_size):
+        if file.is_file() and not hidden and _is_carried(path.as_posix(), file.stat().st_size):
             (into / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, into / path)
+
+
+def _is_carried(path: str, size: int) -> bool:
+    return path.endswith(".py") or is_package_file(path, size)
 
 
 def _refuse_other_version(top: str, code: Path, model: Path) -> None:
@@ -109,12 +114,16 @@ def _refuse_other_version(top: str, code: Path, model: Path) -> None:
     if top not in sys.modules:
         return
     root = _import_root(sys.modules[top])
-    carried = [code / f"{top}.py"] if (code / f"{top}.py").is_file() else sorted((code / top).rglob("*.py"))
+    carried = [code / f"{top}.py"] if (code / f"{top}.py").is_file() else sorted(_files(code / top))
     if root is None or any(not _equal(file, root / file.relative_to(code)) for file in carried):
         raise InputError(
             f"{model} carries another version of module {top!r} than this process has loaded from {root}, must be the "
             "same; load the model in a process of its own"
         )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
 def _equal(left: Path, right: Path) -> bool:

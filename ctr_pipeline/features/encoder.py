@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ctr_pipeline.config import DAY_US, HOUR_US
 from ctr_pipeline.data.rows import Rows
 from ctr_pipeline.features.statistics import CategoryTable, Counts, cross_keys, smoothed_rates
+from tracking.times import DAY_US, HOUR_US
 
 type Matrix = npt.NDArray[np.float32]
 type FeatureType = Literal["q", "c"]

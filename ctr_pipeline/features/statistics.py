@@ -5,6 +5,7 @@ period sees all earlier ones, and rows of equal time never see each other.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final, Self
 
 import numpy as np
@@ -116,9 +117,11 @@ class FoldCounts:
     def __init__(self, folds: int) -> None:
         """Start without any row."""
         self._tables = [CategoryTable.empty() for _ in range(folds)]
+        self._total: CategoryTable | None = None
 
     def learn(self, keys: U64, folds: I64, labels: npt.NDArray[np.uint8]) -> None:
         """Count rows; keys, folds (0 to folds - 1) and labels have shape (n,)."""
+        self._total = None
         for fold, table in enumerate(self._tables):
             chosen = folds == fold
             self._tables[fold] = table.plus(CategoryTable.of_rows(keys[chosen], labels[chosen]))
@@ -136,10 +139,9 @@ class FoldCounts:
 
     def total(self) -> CategoryTable:
         """Return the counts over all folds."""
-        total = CategoryTable.empty()
-        for table in self._tables:
-            total = total.plus(table)
-        return total
+        if self._total is None:
+            self._total = reduce(CategoryTable.plus, self._tables)
+        return self._total
 
 
 def cross_keys(parts: list[U64]) -> U64:

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ctr_pipeline.config import Columns, Settings, duration_us
+from ctr_pipeline.config import Columns, Settings
 from ctr_pipeline.data.hashing import U64, hash_array, hash_text, mix64
-from ctr_pipeline.data.rows import Rows
+from ctr_pipeline.data.rows import Rows, category_texts
 from ctr_pipeline.features.encoder import (
     Encoder,
     FeatureType,
@@ -24,8 +24,10 @@ from ctr_pipeline.features.encoder import (
 )
 from ctr_pipeline.features.statistics import CategoryTable, Counts, FoldCounts, ProgressiveCounts
 from tracking.errors import InputError
+from tracking.times import duration_us
 
 MAX_NATIVE_CATEGORIES: Final = 1_000
+_SHOWN_CATEGORIES: Final = 10
 _TOTAL_KEY: Final = np.uint64(0)
 _FOLD_SALT: Final = np.uint64(hash_text("ctr-pipeline fold"))
 
@@ -108,6 +110,16 @@ class EncoderFit:
             draft,
             survey,
         )
+
+    def require_pinned_values(self) -> None:
+        """Check that training rows have the values at which native context columns are pinned.
+
+        Raises:
+            InputError: one is in no training row, so that the model would score it as missing.
+        """
+        for name, context in self._settings.data.columns.context.items():
+            if context.kind == "native" and context.pinned is not None:
+                _check_pinned(name, context.pinned, self._survey)
 
     def run(self, write: Callable[[Matrix, npt.NDArray[np.uint8]], None]) -> FittedEncoder:
         """Encode the training rows and return the encoder fitted on them.
@@ -198,6 +210,17 @@ def _check_native(name: str, n_categories: int) -> None:
         raise InputError(
             f"native column {name!r} has more than {MAX_NATIVE_CATEGORIES} categories; list it under categorical"
         )
+
+
+def _check_pinned(name: str, pinned: float | str, survey: _Survey) -> None:
+    known = sorted(survey.vocabularies[name].column("text").to_pylist())
+    if category_texts(pa.array([pinned]))[0].as_py() in known:
+        return
+    shown = ", ".join(known[:_SHOWN_CATEGORIES]) + (", ..." if len(known) > _SHOWN_CATEGORIES else "")
+    raise InputError(
+        f"data.columns.context.{name}.pinned == {pinned!r}, must be a value of the training rows ({shown or 'none'}) "
+        "or null; pin one of them"
+    )
 
 
 def _native_columns(columns: Columns) -> tuple[str, ...]:

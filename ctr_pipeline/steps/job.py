@@ -8,7 +8,6 @@ half-written and never read. A step talks to no tracker.
 
 import argparse
 import contextlib
-import errno
 import json
 import os
 import resource
@@ -23,6 +22,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from ctr_pipeline.config import Settings
+from tracking.aside import FULL_DISK
+from tracking.cores import usable_cores
 from tracking.errors import InputError, ProblemError
 from tracking.items import write_items
 from tracking.records import Item
@@ -36,7 +37,6 @@ FAILURE_FILE: Final = "failure"
 MANIFEST_FILE: Final = "manifest.json"
 FILES_FOLDER: Final = "files"
 OPT_ML: Final = Path("/opt/ml")
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PROGRESS_EVERY_S: Final = 0.1
 
 
@@ -78,7 +78,7 @@ class Job:
     @property
     def threads(self) -> int:
         """Threads that the step may use."""
-        return self.settings.runtime.threads or len(os.sched_getaffinity(0))
+        return self.settings.runtime.threads or usable_cores()
 
     def input(self, channel: str) -> Path:
         """Return a channel's folder.
@@ -177,12 +177,18 @@ def perform(name: str, function: StepFunction, job: Job) -> StepRecord:
         outputs=dict(result.outputs),
         facts=dict(result.facts),
         wall_s=round(time.monotonic() - started, 3),
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory_bytes=_peak_memory_bytes(),
     )
     write_items(job.output / ITEMS_FILE, result.items)
     job.progress.path.unlink(missing_ok=True)
     _write_record(job.output / STEP_FILE, record)
     return record
+
+
+def _peak_memory_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _parse(name: str, arguments: Sequence[str] | None) -> Job:
@@ -212,7 +218,7 @@ def _default_inputs() -> dict[str, Path]:
 
 
 def _explained(error: OSError, output: Path) -> str:
-    if error.errno in _FULL:
+    if error.errno in FULL_DISK:
         return f"{error.filename or output}: no space is left; free some there, then run again"
     if error.errno is None or error.filename is None:
         return _unexpected(error)

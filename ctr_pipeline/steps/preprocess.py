@@ -22,10 +22,11 @@ from ctr_pipeline.features.encoder import Encoder, Matrix
 from ctr_pipeline.features.encoder_file import save_encoder
 from ctr_pipeline.features.split_file import SplitWriter
 from ctr_pipeline.features.stream import EncoderFit, TrainingBlock, period_us, statistics_scheme
+from ctr_pipeline.model import require_features
 from ctr_pipeline.predictor import ENCODER_FOLDER, prepare
 from ctr_pipeline.steps.job import FILES_FOLDER, MANIFEST_FILE, Job, StepResult, main
 from tracking.errors import InputError
-from tracking.records import Artifact, DatasetInput, Item, Metric, Param
+from tracking.records import Artifact, DatasetInput, Item, Metric, Param, Tag
 
 NAME: Final = "preprocess"
 DATA: Final = "data"
@@ -33,6 +34,8 @@ TRAIN_FILE: Final = "train.parquet"
 VALIDATION_FILE: Final = "validation.parquet"
 TEST_FILE: Final = "test.parquet"
 _SCRATCH: Final = "scratch"
+# Of the test window; a log that covers less was hardly meant to be tested on this window.
+_LEAST_TEST_SHARE: Final = 0.1
 
 
 def run(job: Job) -> StepResult:
@@ -52,6 +55,8 @@ def run(job: Job) -> StepResult:
     fit = EncoderFit.start(lambda: _training_blocks(log, settings), settings)
     if not fit.n_rows:
         raise InputError("no row is left to train on, must be some; check split.* against the data")
+    fit.require_pinned_values()
+    require_features(settings.train.monotone, fit.feature_names)
     with SplitWriter(job.output / TRAIN_FILE, fit.feature_names) as train:
         fitted = fit.run(_watched(train, job, fit.n_rows))
     encoder_digest = save_encoder(fitted, job.output / ENCODER_FOLDER)
@@ -105,6 +110,7 @@ def _facts(log: ImpressionLog, encoder: Encoder, splits: Mapping[str, SplitSumma
         "splits": {name: asdict(split) for name, split in splits.items()},
         "left_out_rows": log.n_rows - assigned,
         "windows": _window_texts(log.windows),
+        "test_window_share": log.windows.test_share(*log.time_range) if log.windows and log.time_range else None,
         "time_range_us": None if log.time_range is None else list(log.time_range),
         "feature_names": list(encoder.feature_names),
         "feature_types": list(encoder.feature_types),
@@ -139,6 +145,10 @@ def _items(settings: Settings, manifest: DatasetManifest, facts: dict[str, Any])
         yield Metric(f"{name}.clicks", split["n_clicks"], scope="run")
     yield Metric("left_out.rows", facts["left_out_rows"], scope="run")
     yield Metric("features", len(facts["feature_names"]), scope="run")
+    share = facts["test_window_share"]
+    if share is not None and share < _LEAST_TEST_SHARE:
+        warning = f"warning: the log covers {share:.1%} of the test window; set split.end or split.test to fit it"
+        yield Tag("test_window", warning, scope="run")
     yield Artifact(ENCODER_FOLDER)
 
 

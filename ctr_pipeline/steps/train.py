@@ -48,12 +48,14 @@ def run(job: Job) -> StepResult:
         on_round=lambda done: job.progress.report("boosting", done, total),
     )
     folder = job.output / MODEL_FOLDER
-    digests = _write_model(job, trained, preprocessed, folder)
+    booster_digest = _write_model(job, trained, preprocessed, folder)
     write_serving_files(folder, splits / TEST_FILE, job.settings)
+    digests = {"booster": booster_digest, "model": model_digest(folder)}
     ranked = importances(trained.booster)
     _write_importances(job.output / IMPORTANCE_FILE, ranked)
     facts = {
         "best_round": trained.best_round,
+        "early_stopping": _early_stopping(job, preprocessed),
         "rounds_run": len(next(iter(trained.curves.values()))),
         "parameters": trained.parameters,
         "best": {name: curve[trained.best_round - 1] for name, curve in trained.curves.items()},
@@ -68,8 +70,7 @@ def _training_data(job: Job, splits: Path, preprocessed: StepRecord) -> Training
 
     facts = preprocessed.facts
     train, validation = facts["splits"]["train"], facts["splits"]["validation"]
-    # Without a click the validation logloss falls for ever as predictions fall to zero: it cannot stop anything.
-    usable = 0 < validation["n_clicks"] < validation["n_rows"]
+    usable = _no_judge(validation) is None
     return TrainingData(
         train=lambda: batches(TRAIN_FILE),
         validation=(lambda: batches(VALIDATION_FILE)) if usable else None,
@@ -80,7 +81,22 @@ def _training_data(job: Job, splits: Path, preprocessed: StepRecord) -> Training
     )
 
 
-def _write_model(job: Job, trained: TrainedModel, preprocessed: StepRecord, folder: Path) -> dict[str, str]:
+def _no_judge(validation: Mapping[str, Any]) -> str | None:
+    """Return why the validation split cannot stop the training, None where it can."""
+    # Without a click its logloss falls for ever as predictions fall to zero; without anything else likewise.
+    if not validation["n_clicks"]:
+        return "the validation split has no click" if validation["n_rows"] else "the validation split has no rows"
+    return "the validation split has nothing but clicks" if validation["n_clicks"] == validation["n_rows"] else None
+
+
+def _early_stopping(job: Job, preprocessed: StepRecord) -> str:
+    if job.settings.train.early_stopping_rounds is None:
+        return "off: train.early_stopping_rounds is null"
+    reason = _no_judge(preprocessed.facts["splits"]["validation"])
+    return "on" if reason is None else f"off: {reason}"
+
+
+def _write_model(job: Job, trained: TrainedModel, preprocessed: StepRecord, folder: Path) -> str:
     folder.mkdir()
     save_booster(trained.booster, folder / BOOSTER_FILE)
     (folder / CONFIG_FILE).write_text(trained.booster.save_config(), encoding="utf-8")
@@ -100,7 +116,7 @@ def _write_model(job: Job, trained: TrainedModel, preprocessed: StepRecord, fold
         "inputs": describe_inputs(pq.read_schema(job.input(SPLITS) / TEST_FILE), job.settings),
     }
     (folder / HEADER_FILE).write_bytes(canonical_json(header))
-    return {"booster": booster_digest, "model": model_digest(booster_digest, encoder_digest)}
+    return booster_digest
 
 
 def _write_importances(path: Path, ranked: Mapping[str, Mapping[str, float]]) -> None:
@@ -122,6 +138,7 @@ def _items(job: Job, trained: TrainedModel, facts: Mapping[str, Any], digests: M
             yield Metric(f"{name}.logloss_by_round", loss, step=round_, dataset=name)
         yield Metric(f"{name}.logloss", facts["best"][name], dataset=name, of_model=True, scope="run")
     yield Metric("best_round", facts["best_round"], scope="run")
+    yield Tag("early_stopping", facts["early_stopping"], scope="run")
     yield Tag("model_digest", digests["model"], scope="run")
     yield ModelArtifact(MODEL_FOLDER, job.settings.tracking.model_name, scope="run")
     yield Artifact(IMPORTANCE_FILE, scope="run")

@@ -2,12 +2,18 @@
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
+from ctr_pipeline.engines.interrupt import Interrupt
 from ctr_pipeline.workflows.recorder import Recorder
 from tracking.errors import ProblemError, TrackingError
+
+_POLL_S: Final = 0.1
+# How long an interrupted run waits for the tracker to hear of its end: it may just be importing.
+_PATIENCE_S: Final = 20.0
 
 
 class BackgroundRecorder:
@@ -16,15 +22,21 @@ class BackgroundRecorder:
     After a call has failed the later ones are passed over: what they would have said is on disk, and `sync` sends it.
     """
 
-    def __init__(self, open_recorder: Callable[[], Recorder]) -> None:
+    def __init__(
+        self, open_recorder: Callable[[], Recorder], *, execution_id: str, interrupt: Interrupt | None = None
+    ) -> None:
         """Start the thread, which opens the recorder first.
 
         Args:
             open_recorder: imports and connects whatever is needed; takes seconds.
+            execution_id: what `sync` is to be called with where not all could be said.
+            interrupt: asked while `finish` waits; None where the caller leaves signals to Python.
         """
         self._open = open_recorder
+        self._execution_id = execution_id
+        self._interrupt = interrupt or Interrupt()
         self._calls: queue.SimpleQueue[Callable[[Recorder], object] | None] = queue.SimpleQueue()
-        self._error: BaseException | None = None
+        self._error: ProblemError | None = None
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
 
@@ -37,11 +49,30 @@ class BackgroundRecorder:
 
         Raises:
             ProblemError: the tracker could not be reached, or refused a call.
+            KeyboardInterrupt: the user does not want to wait; what is not said yet may get lost.
         """
         self._calls.put(None)
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
+        while self._thread.is_alive():
+            self._interrupt.check()
+            self._thread.join(_POLL_S)
+        self._raise_problem()
+
+    def finish_soon(self) -> None:
+        """Wait until everything is said, but not for long.
+
+        Raises:
+            ProblemError: the tracker could not be reached, refused a call, or takes too long.
+        """
+        self._calls.put(None)
+        deadline = time.monotonic() + _PATIENCE_S
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            self._thread.join(_POLL_S)
+        if self._thread.is_alive():
+            raise TrackingError(
+                f"the tracker has not taken all of the run within {_PATIENCE_S:.0f} s; "
+                f"`ctr-pipeline sync {self._execution_id}` sends the rest"
+            )
+        self._raise_problem()
 
     def __enter__(self) -> Self:
         return self
@@ -53,9 +84,18 @@ class BackgroundRecorder:
             self.finish()
             return
         try:
-            self.finish()
+            if isinstance(error, Exception):
+                self.finish()
+            else:
+                self.finish_soon()
         except ProblemError as unlogged:
             error.add_note(str(unlogged))
+        except KeyboardInterrupt:
+            error.add_note(f"logging was interrupted; `ctr-pipeline sync {self._execution_id}` sends the rest")
+
+    def _raise_problem(self) -> None:
+        if self._error is not None:
+            raise self._error
 
     def _work(self) -> None:
         recorder: Recorder | None = None
@@ -72,14 +112,18 @@ class BackgroundRecorder:
                 self._error = _as_problem(error)
 
 
-def _as_problem(error: BaseException) -> BaseException:
-    """Return a failure of the disk as the tracker's problem that it is: the run's own outputs are safe."""
-    if not isinstance(error, OSError):
+def _as_problem(error: BaseException) -> ProblemError:
+    """Return any failure as the tracker's problem that it is: the run's own outputs are safe."""
+    if isinstance(error, ProblemError):
         return error
-    place = f" {error.filename}" if error.filename else ""
-    problem = TrackingError(
-        f"the tracker's files{place} cannot be written: {error.strerror or error}; free some space there, or mend its "
-        "rights."
-    )
+    if isinstance(error, OSError):
+        place = f" {error.filename}" if error.filename else ""
+        told = (
+            f"the tracker's files{place} cannot be written: {error.strerror or error}; free some space there, or mend "
+            "its rights."
+        )
+    else:
+        told = f"the tracker could not be told ({type(error).__name__}: {' '.join(str(error).split())})."
+    problem = TrackingError(told)
     problem.__cause__ = error
     return problem

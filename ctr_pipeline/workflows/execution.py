@@ -15,6 +15,7 @@ import psutil
 
 from ctr_pipeline.engines.local import LOG_SUFFIX, PARTIAL_SUFFIX
 from tracking.aside import replace_whole
+from tracking.code import HOME_MARK
 from tracking.errors import InputError
 from tracking.records import RunStatus
 
@@ -25,6 +26,13 @@ SETTINGS_FILE: Final = "settings.json"
 RECIPE_FILE: Final = "recipe.json"
 PROVENANCE_FOLDER: Final = "provenance"
 RUNS_FOLDER: Final = "runs"
+# What a home holds, by the beginnings of the names; a database has files of its own beside it.
+_OF_A_HOME: Final = (RUNS_FOLDER, "store", "cache", "mlflow.db", "artifacts", "ui.log", HOME_MARK, ".gitignore")
+# How far corrections of the clock move when a process seems to have begun.
+_CLOCK_MOVES_S: Final = 2.0
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+# proc(5): the 22nd field of `stat`, counted from the 3rd, which follows the name in parentheses.
+_START_FIELD: Final = 22 - 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +52,37 @@ class StepState:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process of a machine, told from a later one with the same number by when it began."""
+    """A process of a machine, told from a later one with the same number by when it began.
+
+    Attributes:
+        host: name of the machine.
+        pid: its number.
+        began: seconds since 1970 UTC, which moves with every correction of the clock.
+        ticks: when it began in the kernel's own count since the machine started, None where there is none.
+        boot: the kernel's id of that start of the machine, None where there is none.
+    """
 
     host: str
     pid: int
     began: float
+    ticks: int | None = None
+    boot: str | None = None
 
     @classmethod
     def current(cls) -> Self:
         """Return this process."""
-        return cls(os.uname().nodename, os.getpid(), psutil.Process().create_time())
+        pid = os.getpid()
+        return cls(os.uname().nodename, pid, psutil.Process().create_time(), _start_ticks(pid), _boot_id())
 
     def is_alive(self) -> bool:
         """Return whether the process still runs; one of another machine is taken to."""
         if self.host != os.uname().nodename:
             return True
+        boot = _boot_id()
+        if self.ticks is not None and self.boot is not None and boot is not None:
+            return self.boot == boot and _start_ticks(self.pid) == self.ticks
         try:
-            return psutil.Process(self.pid).create_time() == self.began
+            return abs(psutil.Process(self.pid).create_time() - self.began) <= _CLOCK_MOVES_S
         except psutil.NoSuchProcess:
             return False
 
@@ -219,6 +241,16 @@ class Home:
         """Folder of what may be deleted at any time."""
         return self.path / "cache"
 
+    def make(self) -> None:
+        """Make the folder, and mark it so that neither git nor a source snapshot takes it for source.
+
+        A folder that holds anything else is left as it is: the mark would hide that too.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        if all(entry.name.startswith(_OF_A_HOME) for entry in self.path.iterdir()):
+            (self.path / HOME_MARK).touch()
+            (self.path / ".gitignore").write_text("*\n", encoding="utf-8")
+
     def execution(self, execution_id: str) -> ExecutionFolder:
         """Return an execution's folder, which need not exist."""
         return ExecutionFolder(self.path / RUNS_FOLDER / execution_id)
@@ -239,3 +271,20 @@ def _execution(values: Mapping[str, Any]) -> Execution:
     fields["process"] = Process(**fields["process"])
     fields["steps"] = tuple(StepState(**{**step, "status": RunStatus(step["status"])}) for step in fields["steps"])
     return Execution(**fields)
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Return when a process began, in clock ticks since the machine started; None without it, or one not reaped yet."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in {"Z", "X"} else int(fields[_START_FIELD])
+
+
+def _boot_id() -> str | None:
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return None

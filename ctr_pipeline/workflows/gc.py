@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from ctr_pipeline.config import duration_us
 from ctr_pipeline.data.pin import find
 from ctr_pipeline.workflows.execution import Execution, ExecutionFolder, Logged
 from ctr_pipeline.workflows.kept import Protected, protected_digests
@@ -16,6 +15,7 @@ from ctr_pipeline.workflows.left import half_written, is_over, remove, size_of
 from ctr_pipeline.workflows.place import Place
 from tracking.errors import InputError
 from tracking.records import RunStatus
+from tracking.times import duration_us
 from tracking.tracker import Tracker
 
 type Kind = Literal["execution", "step output", "half-written", "manifest", "object", "cache"]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from ctr_pipeline.config import Settings
 from ctr_pipeline.config_file import LoadedSettings
 from ctr_pipeline.data.digest_cache import DigestCache
 from ctr_pipeline.data.formats import DataFormat
@@ -16,8 +17,17 @@ from ctr_pipeline.data.pin import DataStore, open_pinned, pin
 from ctr_pipeline.data.source import Source
 from ctr_pipeline.steps.job import FILES_FOLDER, MANIFEST_FILE
 from ctr_pipeline.workflows.execution import Execution, ExecutionFolder, Home, Process
-from ctr_pipeline.workflows.provenance import Provenance, capture, circumstances_of, find_tree, identity_of, run_tags
+from ctr_pipeline.workflows.provenance import (
+    Provenance,
+    capture,
+    circumstances_of,
+    find_tree,
+    identity_of,
+    kept_settings,
+    run_tags,
+)
 from ctr_pipeline.workflows.tracker import shown_uri
+from tracking.aside import replace_whole
 from tracking.folder_objects import FolderObjects
 from tracking.recipe import Recipe
 
@@ -55,8 +65,10 @@ def prepare_run(loaded: LoadedSettings, *, start: Path, argv: Sequence[str], sta
     Raises:
         InputError: the input is missing or broken, or a secret would be kept; nothing of the run is left.
     """
+    kept = kept_settings(loaded.settings)
     tree = find_tree(start, loaded)
     home = Home.find(tree.root or start)
+    home.make()
     store = DataStore(FolderObjects(home.store))
     manifest = pin_data(loaded, store, home)
     folder = home.execution(_new_execution_id(started_ms))
@@ -64,7 +76,7 @@ def prepare_run(loaded: LoadedSettings, *, start: Path, argv: Sequence[str], sta
         provenance = capture(tree, loaded, argv, folder.provenance, home.cache)
         recipe = _recipe(loaded, provenance, manifest, store, started_ms)
         execution = _execution(loaded, home, folder, run_tags(provenance, manifest, recipe.digest), started_ms)
-        _write_inputs(folder, loaded, manifest, store, recipe)
+        _write_inputs(folder, kept, manifest, store, recipe)
         folder.save(execution)
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
@@ -111,14 +123,14 @@ def _execution(
 
 
 def _write_inputs(
-    folder: ExecutionFolder, loaded: LoadedSettings, manifest: DatasetManifest, store: DataStore, recipe: Recipe
+    folder: ExecutionFolder, kept: Settings, manifest: DatasetManifest, store: DataStore, recipe: Recipe
 ) -> None:
     data = folder.path / DATA_FOLDER
     open_pinned(manifest, store, data / FILES_FOLDER)
-    (data / MANIFEST_FILE).write_bytes(manifest.to_json())
-    (folder.provenance / MANIFEST_FILE).write_bytes(manifest.to_json())
-    folder.settings.write_text(loaded.settings.to_json(), encoding="utf-8")
-    folder.recipe.write_bytes(recipe.to_json())
+    replace_whole(data / MANIFEST_FILE, manifest.to_json())
+    replace_whole(folder.provenance / MANIFEST_FILE, manifest.to_json())
+    replace_whole(folder.settings, kept.to_json().encode())
+    replace_whole(folder.recipe, recipe.to_json())
 
 
 def _new_execution_id(started_ms: int) -> str:

@@ -1,19 +1,22 @@
 """What a run is made of, looked up before it starts: source, environment, data; the recipe that states it."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ctr_pipeline.config import Settings
 from ctr_pipeline.config_file import LoadedSettings
 from ctr_pipeline.data.manifest import DatasetManifest
-from ctr_pipeline.data.splits import utc_text
+from ctr_pipeline.data.splits import split_of_file, utc_text
 from tracking.code import CodeFile, SourceTree, code_digest, code_files, git_state, is_project
 from tracking.environment import Environment, capture_environment
 from tracking.git import GitState
 from tracking.grade import Evidence, Grade, grade
+from tracking.named_code import named_files
 from tracking.recipe import Circumstances, Identity
-from tracking.secrets import SecretScanner, redact, redact_url, redact_values
+from tracking.secrets import SecretFoundError, SecretScanner, redact, redact_url, redact_values, scan_values
 from tracking.snapshot import SourceSnapshot, take_snapshot
 
 PACKAGES: Final = ("ctr_pipeline", "tracking")
@@ -22,6 +25,8 @@ LOCK_FILE: Final = "uv.lock"
 SNAPSHOT_RECORD: Final = "snapshot.json"
 # Data that no step's result depends on but through the data version.
 _NOT_CODE: Final = ("ctr_pipeline/data/samples",)
+# Stands for the value of a variable that no kept setting shows, such as a password.
+WITHHELD_VALUE: Final = "(withheld)"
 MUST_BE_LOCKED: Final = ("xgboost", "numpy", "pyarrow")
 
 
@@ -74,6 +79,23 @@ class Provenance:
         return grade(evidence)
 
 
+def kept_settings(settings: Settings) -> Settings:
+    """Return the settings as they are kept with a run, logged and shipped: without the tracker's credentials.
+
+    Raises:
+        SecretFoundError: another value is a secret.
+    """
+    uri = settings.tracking.uri
+    if uri is not None:
+        tracking = settings.tracking.model_copy(update={"uri": redact_url(uri)})
+        settings = settings.model_copy(update={"tracking": tracking})
+    texts = {key: value for key, value in _leaves(settings.resolved()) if isinstance(value, str)}
+    findings = scan_values(texts, of="setting")
+    if findings:
+        raise SecretFoundError(findings)
+    return settings
+
+
 def find_tree(start: Path, loaded: LoadedSettings) -> SourceTree:
     """Return the source tree that a run belongs to, the product's own packages included.
 
@@ -81,7 +103,7 @@ def find_tree(start: Path, loaded: LoadedSettings) -> SourceTree:
     It becomes one only where the settings name functions that must lie there.
     """
     tree = SourceTree.find(start, PACKAGES)
-    if tree.is_git or is_project(tree.root or start) or _has_own_code(loaded):
+    if tree.is_git or is_project(tree.root or start) or _own_modules(loaded):
         return tree
     return SourceTree.of_package(PACKAGES)
 
@@ -100,8 +122,9 @@ def capture(tree: SourceTree, loaded: LoadedSettings, argv: Sequence[str], into:
         SecretFoundError: a file that would be kept holds a secret.
     """
     into.mkdir(parents=True, exist_ok=True)
-    own = tree.root if _has_own_code(loaded) else None
-    code = code_files(PACKAGES, project=own, leave_out=_NOT_CODE)
+    modules = _own_modules(loaded)
+    own = tree.root if modules else None
+    code = code_files(PACKAGES, project=own, named=named_files(modules, tree.root), leave_out=_NOT_CODE)
     state = git_state(tree)
     scanner = SecretScanner(cache / "secret-scan.json")
     snapshot = take_snapshot(tree, into, state=state, code=code, scanner=scanner)
@@ -117,10 +140,15 @@ def identity_of(loaded: LoadedSettings, provenance: Provenance, manifest: Datase
     """Return what decides about the results."""
     settings, time_range = loaded.settings, manifest.time_range
     end_of_data = utc_text(time_range.end_us) if time_range is not None else None
+    decisive = settings.identity()
+    if settings.split.by == "files":
+        # The data digest knows no files: here they say which rows are in which split.
+        pairs = sorted([split_of_file(file.path, settings.split).name.lower(), file.content] for file in manifest.files)
+        decisive["split"] = {**decisive["split"], "files_content": pairs}
     return Identity(
         code_digest=provenance.code_digest,
         data_digest=manifest.digest,
-        settings=settings.identity(),
+        settings=decisive,
         lock_digest=provenance.environment.lock_digest,
         python_version=provenance.environment.python_version,
         seed=settings.seed,
@@ -150,7 +178,7 @@ def circumstances_of(
         platform=environment.platform,
         timezone=environment.timezone,
         variables=environment.variables,
-        config_variables=redact_values(loaded.environment),
+        config_variables=_recorded_variables(loaded),
         packages={package.name: package.version for package in environment.packages},
         lock_path=_lock_path(provenance),
         data_uri=redact_url(loaded.settings.data.uri),
@@ -183,8 +211,38 @@ def run_tags(provenance: Provenance, manifest: DatasetManifest, recipe_digest: s
     return tags
 
 
-def _has_own_code(loaded: LoadedSettings) -> bool:
-    return loaded.settings.features.custom is not None or bool(loaded.settings.evaluate.metrics)
+def _own_modules(loaded: LoadedSettings) -> tuple[str, ...]:
+    """The modules of the functions that the settings name, but our own."""
+    custom = loaded.settings.features.custom
+    names = (*loaded.settings.evaluate.metrics.values(), *([custom] if custom is not None else []))
+    modules = (name.partition(":")[0] for name in names)
+    return tuple(module for module in modules if module.partition(".")[0] not in PACKAGES)
+
+
+def _recorded_variables(loaded: LoadedSettings) -> dict[str, str]:
+    """The variables that the settings were read from; a value only where the kept settings show it anyway."""
+    shown = tuple(value for _, value in _leaves(kept_settings(loaded.settings).resolved()))
+    variables = redact_values(loaded.environment)
+    return {
+        name: value if any(_shows(leaf, loaded.environment[name]) for leaf in shown) else WITHHELD_VALUE
+        for name, value in variables.items()
+    }
+
+
+def _shows(leaf: object, value: str) -> bool:
+    return value in leaf if isinstance(leaf, str) else value == json.dumps(leaf)
+
+
+def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
+    """Every value inside nested ones, by its dotted key."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _leaves(item, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _leaves(item, f"{key}[{place}]")
+    else:
+        yield key, value
 
 
 def _lock_path(provenance: Provenance) -> str | None:

@@ -7,11 +7,14 @@ tracker takes the same items twice without harm. `sync` is that, for a whole exe
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from ctr_pipeline.config import flatten
 from ctr_pipeline.steps.job import ITEMS_FILE, STEP_FILE
-from ctr_pipeline.workflows.execution import Execution, ExecutionFolder, StepState
+from ctr_pipeline.workflows.execution import SETTINGS_FILE, Execution, ExecutionFolder, StepState
+from tracking.batch import MAX_PARAM_LENGTH
+from tracking.canonical import sha256_hex
 from tracking.items import read_items
 from tracking.records import Artifact, DatasetInput, Item, Metric, Param, RunStatus
 from tracking.tracker import Tracker
@@ -44,7 +47,7 @@ class Recorder:
             self._logged = replace(self._logged, run_id=run_id)
             self._folder.save_logged(self._logged)
         known = [*_versions(execution), *self._known_before()]
-        self._tracker.log(self.run_id, known, folder=self._folder.path, timestamp_ms=execution.started_ms)
+        self._log(self.run_id, known, folder=self._folder.path, timestamp_ms=execution.started_ms)
         return self.run_id
 
     @property
@@ -64,7 +67,7 @@ class Recorder:
             parent_run_id=self.run_id,
         )
         versions = _versions(execution)
-        self._tracker.log(run_id, versions, folder=self._folder.path, timestamp_ms=state.started_ms)
+        self._log(run_id, versions, folder=self._folder.path, timestamp_ms=state.started_ms)
         ids = {**self._logged.step_run_ids, state.key: run_id}
         self._logged = replace(self._logged, step_run_ids=ids)
         self._folder.save_logged(self._logged)
@@ -83,22 +86,29 @@ class Recorder:
         if execution.failure is not None:
             self._tracker.set_tags(self.run_id, {FAILURE_TAG: execution.failure[:_LONGEST_FAILURE]})
         recipe = [Artifact(self._folder.recipe.name)] if self._folder.recipe.exists() else []
-        self._tracker.log(self.run_id, recipe, folder=self._folder.path, timestamp_ms=ended_ms)
+        self._log(self.run_id, recipe, folder=self._folder.path, timestamp_ms=ended_ms)
         self._tracker.finish(self.run_id, execution.status, ended_ms)
         self._logged = replace(self._logged, complete=True)
         self._folder.save_logged(self._logged)
+
+    def _log(
+        self, run_id: str, items: Iterable[Item], *, folder: Path, timestamp_ms: int, model_id: str | None = None
+    ) -> str | None:
+        """Log what a tracker takes of items, and return the logged model's id."""
+        taken = [_shortened(item) for item in items]
+        return self._tracker.log(run_id, taken, folder=folder, timestamp_ms=timestamp_ms, model_id=model_id).model_id
 
     def _log_step(self, execution: Execution, state: StepState, run_id: str, ended_ms: int) -> None:
         output = self._folder.step(state.name)
         items = read_items(output / ITEMS_FILE)
         shared = [item for item in items if item.scope == "run"]
         model_id = self._logged.model_id
-        made = self._tracker.log(self.run_id, shared, folder=output, timestamp_ms=ended_ms, model_id=model_id).model_id
+        made = self._log(self.run_id, shared, folder=output, timestamp_ms=ended_ms, model_id=model_id)
         if made != model_id:
             self._logged = replace(self._logged, model_id=made)
             self._folder.save_logged(self._logged)
         own = [*map(_unlinked, items), *self._read_before(execution, state, items), Artifact(STEP_FILE)]
-        self._tracker.log(run_id, own, folder=output, timestamp_ms=ended_ms, model_id=made)
+        self._log(run_id, own, folder=output, timestamp_ms=ended_ms, model_id=made)
 
     def _read_before(self, execution: Execution, state: StepState, items: Iterable[Item]) -> Iterator[DatasetInput]:
         """Yield the data versions that reached a step through earlier ones: every step's run names its data."""
@@ -122,6 +132,13 @@ class Recorder:
 def _versions(execution: Execution) -> list[Param]:
     """Return as params what the tags say too: trackers' pages compare params side by side."""
     return [Param(key, execution.tags[key]) for key in VERSIONS if key in execution.tags]
+
+
+def _shortened(item: Item) -> Item:
+    """Return a param whose value no tracker takes, such as a list of 1,000 columns, with the value's digest instead."""
+    if not isinstance(item, Param) or len(item.value) <= MAX_PARAM_LENGTH:
+        return item
+    return replace(item, value=f"sha256:{sha256_hex(item.value.encode())[:16]} (in {SETTINGS_FILE})")
 
 
 def _unlinked(item: Item) -> Item:

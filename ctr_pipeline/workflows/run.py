@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ctr_pipeline.config_file import LoadedSettings
+from ctr_pipeline.engines.interrupt import Interrupt
 from ctr_pipeline.engines.local import LocalEngine, StepJob, StepProgress
 from ctr_pipeline.pipeline import DATA_INPUT, PIPELINE, StepSpec
 from ctr_pipeline.steps.job import FILES_FOLDER, StepRecord
@@ -16,6 +17,7 @@ from ctr_pipeline.workflows.execution import Execution, StepState
 from ctr_pipeline.workflows.preparation import DATA_FOLDER, PreparedRun, prepare_run
 from ctr_pipeline.workflows.recorder import Recorder
 from ctr_pipeline.workflows.tracker import open_tracker
+from tracking.aside import StoreError, replace_whole
 from tracking.errors import ProblemError, TrackingError
 from tracking.recipe import Outputs
 from tracking.records import RunStatus
@@ -89,6 +91,7 @@ def run_pipeline(
     *,
     start: Path,
     argv: Sequence[str],
+    interrupt: Interrupt | None = None,
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> RunReport:
     """Run the whole pipeline on this machine.
@@ -98,74 +101,110 @@ def run_pipeline(
         watcher: is told how far it is.
         start: folder in the source tree that the run belongs to.
         argv: the command's arguments, for the record.
+        interrupt: asked at safe points whether to end; None where the caller leaves signals to Python.
         clock_ms: milliseconds since 1970 UTC.
 
     Raises:
         InputError: settings and data do not fit, or a secret would be kept.
         JobError: a step failed.
-        UnloggedRunError: all is computed, but the tracker could not be told.
+        StoreError: the run's own files could not be written.
+        UnloggedRunError: all is computed, but the tracker could not be told, or nobody waited for it.
         KeyboardInterrupt: the run was interrupted; it is marked KILLED.
     """
-    engine = LocalEngine()
+    interrupt = interrupt or Interrupt()
+    try:
+        driver = _Driver(LocalEngine(interrupt), watcher, interrupt, clock_ms)
+        return _drive(driver, loaded, start, argv)
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        raise StoreError(
+            f"the run's files{place} cannot be read or written: {error.strerror or error}; free some space there, or "
+            "mend their rights, then run again"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Driver:
+    """What a run is driven with."""
+
+    engine: LocalEngine
+    watcher: Watcher
+    interrupt: Interrupt
+    clock_ms: Callable[[], int]
+
+
+def _drive(driver: _Driver, loaded: LoadedSettings, start: Path, argv: Sequence[str]) -> RunReport:
     began = time.monotonic()
-    run = _Run(prepare_run(loaded, start=start, argv=argv, started_ms=clock_ms()), engine, watcher, clock_ms)
-    uri = loaded.settings.tracking.uri or run.home.tracking_uri
-    recorder = BackgroundRecorder(lambda: Recorder(open_tracker(uri, run.home), run.folder))
-    records: dict[str, StepRecord] = {}
+    prepared = prepare_run(loaded, start=start, argv=argv, started_ms=driver.clock_ms())
+    run = _Run(driver, prepared, start)
     unlogged: ProblemError | None = None
     try:
-        with recorder:
+        # From here on another thread imports.
+        with driver.interrupt.deferred(), _recorder(driver, loaded, run) as recorder:
             run.tell(recorder)
-            records = run.execute(recorder)
+            run.execute(recorder)
     except ProblemError as error:
         if run.execution.status is not RunStatus.FINISHED:
             raise
         unlogged = error
-    report = run.report(records, time.monotonic() - began)
+    except KeyboardInterrupt as error:
+        if run.execution.status is not RunStatus.FINISHED:
+            raise
+        unlogged = TrackingError("logging was interrupted.")
+        unlogged.__cause__ = error
+    report = run.report(time.monotonic() - began)
     if unlogged is not None:
         raise UnloggedRunError(report, unlogged) from unlogged
     return report
 
 
+def _recorder(driver: _Driver, loaded: LoadedSettings, run: "_Run") -> BackgroundRecorder:
+    uri = loaded.settings.tracking.uri or run.home.tracking_uri
+    return BackgroundRecorder(
+        lambda: Recorder(open_tracker(uri, run.home), run.folder),
+        execution_id=run.execution.execution_id,
+        interrupt=driver.interrupt,
+    )
+
+
 class _Run:
     """One run in progress."""
 
-    def __init__(
-        self, prepared: PreparedRun, engine: LocalEngine, watcher: Watcher, clock_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, driver: _Driver, prepared: PreparedRun, start: Path) -> None:
         self.home = prepared.home
         self.folder = prepared.folder
         self.execution = prepared.execution
         self._recipe = prepared.recipe
-        self._code_root = prepared.code_root
-        self._engine = engine
-        self._watcher = watcher
-        self._clock_ms = clock_ms
+        self._code_folders = _code_folders(start, prepared.code_root)
+        self._engine = driver.engine
+        self._watcher = driver.watcher
+        self._clock_ms = driver.clock_ms
+        self._interrupt = driver.interrupt
+        self._records: dict[str, StepRecord] = {}
 
     def tell(self, recorder: BackgroundRecorder) -> None:
         """Have the run begun in the tracker."""
         execution = self.execution
         recorder.say(lambda log: log.begin(execution))
 
-    def execute(self, recorder: BackgroundRecorder) -> dict[str, StepRecord]:
+    def execute(self, recorder: BackgroundRecorder) -> None:
         """Run the steps in their order, and end the run however it ends."""
-        records: dict[str, StepRecord] = {}
         try:
             for spec in PIPELINE:
-                records[spec.name] = self._step(spec, recorder)
-        except KeyboardInterrupt:
-            self._end(recorder, RunStatus.KILLED, "interrupted")
+                self._interrupt.check()
+                self._records[spec.name] = self._step(spec, recorder)
+            self._keep_recipe()
+        except KeyboardInterrupt as error:
+            self._end_early(recorder, RunStatus.KILLED, "interrupted", error)
             raise
         except Exception as error:
-            self._end(recorder, RunStatus.FAILED, str(error) or repr(error))
+            self._end_early(recorder, RunStatus.FAILED, str(error) or repr(error), error)
             raise
-        self._keep_recipe(records)
         self._end(recorder, RunStatus.FINISHED, None)
-        return records
 
-    def report(self, records: Mapping[str, StepRecord], wall_s: float) -> RunReport:
-        """Return what the run came to."""
-        identity, evaluated = self._recipe.identity, records["evaluate"].facts
+    def report(self, wall_s: float) -> RunReport:
+        """Return what the finished run came to."""
+        identity, evaluated = self._recipe.identity, self._records["evaluate"].facts
         logged = self.folder.load_logged()
         return RunReport(
             run_id=logged.run_id if logged.complete else None,
@@ -173,7 +212,7 @@ class _Run:
             status=self.execution.status,
             data_version=identity.data_digest[:32],
             code_version=self.execution.tags["code_version"],
-            model_digest=records["train"].outputs["model"],
+            model_digest=self._records["train"].outputs["model"],
             recipe_digest=self._recipe.digest,
             recipe_grade=self.execution.tags["recipe_grade"],
             metrics=evaluated["metrics"],
@@ -186,11 +225,11 @@ class _Run:
 
     def _step(self, spec: StepSpec, recorder: BackgroundRecorder) -> StepRecord:
         state = StepState(spec.name, RunStatus.RUNNING, self._clock_ms())
-        self._keep(self.execution.with_step(state))
-        self._say_begun(recorder, state)
-        self._watcher.step_began(spec.name)
         status = RunStatus.FAILED
         try:
+            self._keep(self.execution.with_step(state))
+            self._say_begun(recorder, state)
+            self._watcher.step_began(spec.name)
             record = self._engine.run_step(self._job(spec), self._watcher.step_moved)
             status = RunStatus.FINISHED
         except KeyboardInterrupt:
@@ -207,7 +246,7 @@ class _Run:
         inputs = {channel: self.folder.step(source) for channel, source in spec.inputs.items()}
         if DATA_INPUT in spec.inputs.values():
             inputs[DATA_INPUT] = self.folder.path / DATA_FOLDER
-        return StepJob(spec, self.folder.settings, inputs, self.folder.step(spec.name), self._code_root)
+        return StepJob(spec, self.folder.settings, inputs, self.folder.step(spec.name), self._code_folders)
 
     def _say_begun(self, recorder: BackgroundRecorder, state: StepState) -> None:
         execution = self.execution
@@ -217,11 +256,19 @@ class _Run:
         execution = self.execution
         recorder.say(lambda log: log.end_step(execution, state))
 
-    def _keep_recipe(self, records: Mapping[str, StepRecord]) -> None:
+    def _keep_recipe(self) -> None:
+        records = self._records
         layers = {name: digest for record in records.values() for name, digest in record.outputs.items()}
         timings = {f"{name}.wall_s": record.wall_s for name, record in records.items()}
         self._recipe = replace(self._recipe, outputs=Outputs(layers), timings=timings)
-        self.folder.recipe.write_bytes(self._recipe.to_json())
+        replace_whole(self.folder.recipe, self._recipe.to_json())
+
+    def _end_early(self, recorder: BackgroundRecorder, status: RunStatus, failure: str, error: BaseException) -> None:
+        """End the run without hiding why, also where the disk takes nothing more."""
+        try:
+            self._end(recorder, status, failure)
+        except StoreError as unwritten:
+            error.add_note(str(unwritten))
 
     def _end(self, recorder: BackgroundRecorder, status: RunStatus, failure: str | None) -> None:
         self._keep(replace(self.execution, status=status, ended_ms=self._clock_ms(), failure=failure))
@@ -232,3 +279,8 @@ class _Run:
     def _keep(self, execution: Execution) -> None:
         self.execution = execution
         self.folder.save(execution)
+
+
+def _code_folders(start: Path, root: Path | None) -> tuple[Path, ...]:
+    """Return where a team's own modules may lie: in the folder that the run is started in, or in the tree's own."""
+    return () if root is None else tuple(dict.fromkeys((start.resolve(), root.resolve())))

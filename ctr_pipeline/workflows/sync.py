@@ -79,7 +79,15 @@ def failed(outcomes: tuple[Synced, ...]) -> TrackingError | None:
 
 
 def _sent(folder: ExecutionFolder, execution: Execution, place: Place) -> Synced:
-    return _outcome(execution, sync(place.tracker_of(execution), folder), "sent")
+    try:
+        return _outcome(execution, sync(place.tracker_of(execution), folder), "sent")
+    except TrackingError as error:
+        if place.records(execution) or execution.tracking_uri.startswith("sqlite:"):
+            raise
+        raise TrackingError(
+            f"{error}; no credentials are kept with a run: if the tracker wants some, name it with them, by "
+            "--tracking-uri or in the config"
+        ) from error
 
 
 def _outcome(

@@ -28,11 +28,6 @@ def shown_uri(uri: str) -> str:
     return redact_url(uri)
 
 
-def local_artifacts(home: Home) -> Path:
-    """Return the folder of the local tracker's artifacts."""
-    return home.path / "artifacts"
-
-
 def _package_folder(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:

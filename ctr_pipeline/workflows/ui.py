@@ -156,7 +156,8 @@ def _page(uri: str, shown: str, experiment: str) -> str:
             found = json.loads(answer.read())["experiment"]["experiment_id"]
     except (OSError, ValueError, KeyError):
         return base
-    return f"{base}/#/experiments/{found}"
+    # Said outright, as MLflow takes an experiment that it has not classified for one of language models.
+    return f"{base}/#/experiments/{found}/runs?workflowType=machine_learning"
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

@@ -16,6 +16,7 @@ from ctr_pipeline.cli import main as entry
 from ctr_pipeline.workflows.execution import Logged
 from tests.house.project import run_tool
 from tests.plugins.run_fixtures import N_ROWS, FinishedRun
+from tracking.errors import InputError
 from tracking.records import RunStatus
 
 type Call = Callable[..., "Answer"]
@@ -288,3 +289,52 @@ def test_completion_knows_the_commands(tmp_path: Path) -> None:
     script += "os.environ['COMP_WORDS'] = 'ctr-pipeline do'; from ctr_pipeline.cli.main import main; main([])"
     done = run_tool([sys.executable, "-c", script], tmp_path)
     assert done.stdout.splitlines() == ["plain,doctor"]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["rum"], "error: No such command 'rum': `ctr-pipeline --help` lists them. Did you mean run?"),
+        (
+            ["run", "--engine", "abacus"],
+            "error: Invalid value for '--engine': 'abacus' is not 'local'. (`ctr-pipeline ",
+        ),
+        (["show", "--confg", "a"], "error: No such option '--confg'."),
+        (["run", "--config"], "error: Option '--config' requires an argument. (`ctr-pipeline"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_that_names_the_help(
+    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry._exit_code(words) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(line)
+    assert "--help` " in told
+
+
+def test_debug_shows_the_traceback_of_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="nowhere"):
+        entry._exit_code(["--debug", "run", "--config", "nowhere.yaml"])
+
+
+def test_debug_as_the_value_of_something_else_asks_for_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CTR_HOME", str(tmp_path))
+    assert entry._exit_code(["show", "--", "--debug"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_what_an_interrupted_run_left_to_do_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        error = KeyboardInterrupt()
+        error.add_note("`ctr-pipeline sync ID` sends the rest")
+        raise error
+
+    monkeypatch.setattr(entry.cli, "main", interrupted)
+    assert entry._exit_code(["run"]) == 130
+    assert capsys.readouterr().err == "interrupted\n       `ctr-pipeline sync ID` sends the rest\n"

@@ -39,7 +39,7 @@ def test_the_ui_shows_the_home_and_ends_with_all_its_processes(run_copy: Finishe
         base, _, page = url.partition("/#/")
         with urllib.request.urlopen(f"{base}/version", timeout=10) as answer:  # noqa: S310 - loopback
             assert answer.status == 200
-        assert page == "experiments/1"
+        assert page == "experiments/1/runs?workflowType=machine_learning"
         process.send_signal(number)
         assert process.wait(60) == 0
     _, alive = psutil.wait_procs(descendants, timeout=10)
@@ -65,7 +65,7 @@ def test_another_port_is_chosen_where_the_usual_one_is_taken(monkeypatch: pytest
 
 
 def test_a_server_is_opened_not_started(tmp_path: Path) -> None:
-    place = Place(tmp_path, Home(tmp_path / ".ctr"), "http://user:word@127.0.0.1:9/")
+    place = Place(tmp_path, Home(tmp_path / ".ctr"), "http://user:word@127.0.0.1:9/")  # pragma: allowlist secret
     with ui.serve_ui(place, "ctr-pipeline") as server:
         assert server.url == "http://127.0.0.1:9"
         server.wait()
@@ -75,7 +75,7 @@ def test_a_server_is_opened_not_started(tmp_path: Path) -> None:
 def test_a_servers_page_is_that_of_the_experiment(mlflow_server: str, tmp_path: Path) -> None:
     place = Place(tmp_path, Home(tmp_path / ".ctr"), mlflow_server)
     with ui.serve_ui(place, "Default") as server:
-        assert server.url == f"{mlflow_server}/#/experiments/0"
+        assert server.url == f"{mlflow_server}/#/experiments/0/runs?workflowType=machine_learning"
 
 
 def test_a_tracker_without_a_page_says_so(tmp_path: Path) -> None:

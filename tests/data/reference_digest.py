@@ -23,6 +23,7 @@ TAGS: Final = {
     "bytes": 7,
     "row": 8,
     "position": 9,
+    "large": 10,
 }
 
 type Value = bool | int | float | str | bytes | None
@@ -47,7 +48,8 @@ def value_hash(kind: str, value: Value, lane: int) -> int:
     if kind == "real":
         number = math.nan if math.isnan(value) else value + 0.0
         return mix(seed(lane, kind) ^ int.from_bytes(struct.pack("<d", number), "little"))
-    return mix(seed(lane, kind) ^ (int(value) & MASK))
+    tag = "large" if kind == "integer" and value >= 2**63 else kind
+    return mix(seed(lane, tag) ^ (int(value) & MASK))
 
 
 def _bytes_hash(content: bytes, start: int) -> int:
@@ -104,6 +106,7 @@ VALUES: Final[tuple[tuple[str, Value], ...]] = (
     ("integer", 1),
     ("integer", -1),
     ("integer", 2**63 - 1),
+    ("integer", 2**63),
     ("integer", 2**64 - 1),
     ("real", 0.0),
     ("real", -0.0),

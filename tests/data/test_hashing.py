@@ -83,6 +83,18 @@ def test_an_integers_width_does_not_count(storage: pa.DataType) -> None:
     assert hashes_of(pa.array(values, storage)) == hashes_of(pa.array(values, pa.int64()))
 
 
+@given(st.lists(st.none() | st.integers(0, 2**64 - 1), max_size=20))
+def test_any_unsigned_integer_hashes_as_the_reference(values: list[int | None]) -> None:
+    assert hashes_of(pa.array(values, pa.uint64())) == [reference.value_hash("integer", value, 0) for value in values]
+
+
+def test_a_large_unsigned_integer_is_no_negative_one() -> None:
+    large, negative = pa.array([2**64 - 5, 2**63], pa.uint64()), pa.array([-5, -(2**63)], pa.int64())
+    for unsigned, signed in zip(hash_lanes(large), hash_lanes(negative), strict=True):
+        assert not set(unsigned.tolist()) & set(signed.tolist())
+    assert hashes_of(large.dictionary_encode()) == hashes_of(large)
+
+
 def test_a_real_of_32_bits_hashes_as_its_64_bit_value() -> None:
     narrow = pa.array(np.array([0.1, 2.5], dtype=np.float32))
     assert hashes_of(narrow) == hashes_of(narrow.cast(pa.float64()))

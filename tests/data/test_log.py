@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ctr_pipeline.config import HOUR_US, Settings
+from ctr_pipeline.config import Settings
 from ctr_pipeline.data.log import ImpressionLog, gather_log, read_raw_split, write_raw_split
 from ctr_pipeline.data.order import ROW_HASH
 from ctr_pipeline.data.source import Source
 from ctr_pipeline.data.splits import Split
 from tests.small_log import impressions, small_settings
 from tracking.errors import InputError
+from tracking.times import HOUR_US
 
 _PLANS: Mapping[str, Mapping[str, Any]] = {
     "time": {},
@@ -59,6 +60,18 @@ def test_rows_of_one_user_stay_together(tmp_path: Path) -> None:
         for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)
     ]
     assert sum(len(found) for found in users) == len(set.union(*users))
+
+
+@pytest.mark.parametrize("unknown", ["null", "dictionary"])
+def test_rows_of_nobody_known_are_divided_like_rows_and_not_like_one_user(tmp_path: Path, unknown: str) -> None:
+    table = impressions(1_000)
+    users = pa.array([None] * 900 + table["user"].to_pylist()[900:], pa.string())
+    users = users.dictionary_encode() if unknown == "dictionary" else users
+    table = table.set_column(table.schema.get_field_index("user"), "user", users)
+    log = _gather(tmp_path, {"a.parquet": table}, small_settings(split={"by": "user"}))
+    for split, share in ((Split.TRAIN, 0.7), (Split.VALIDATION, 0.1), (Split.TEST, 0.2)):
+        found = sum(block.rows.column("user").null_count for block in log.blocks(split))
+        assert found == pytest.approx(900 * share, rel=0.3)
 
 
 def test_files_say_their_rows_split(tmp_path: Path) -> None:
@@ -144,6 +157,14 @@ def test_a_split_without_rows_is_no_file(tmp_path: Path) -> None:
             r"^column 'country' is missing, must be one of .*; mend evaluate\.slices or",
         ),
         (
+            {
+                "data": {"columns": {"numeric": ["price", "made"]}},
+                "features": {"custom": "own:make"},
+                "evaluate": {"slices": ["made"]},
+            },
+            r"^column 'made' is missing, must be one of the log's own .*, as slices are of raw columns; mend",
+        ),
+        (
             {"split": {"by": "files", "test_files": ["z*"]}},
             r"^split\.test_files has 'z\*', must fit a file of the data: a\.p",
         ),
@@ -166,3 +187,14 @@ def test_a_log_without_rows_is_refused(tmp_path: Path) -> None:
         InputError, match=r"^sample:open_bandit has no rows, must have some; bring a log with impressions$"
     ):
         _gather(tmp_path, {"a.parquet": impressions(1).slice(0, 0)}, small_settings())
+
+
+def test_rows_at_or_after_the_runs_clock_are_left_out(tmp_path: Path) -> None:
+    table = impressions(1_200)
+    clock = "2026-03-06T12:00:00Z"
+    log = _gather(tmp_path / "all", {"a.parquet": table}, small_settings(as_of=clock))
+    before = table.filter(pa.array([time.isoformat() < clock[:-1] for time in table["time"].to_pylist()]))
+    cut = _gather(tmp_path / "cut", {"a.parquet": before}, small_settings())
+    assert 0 < before.num_rows < 1_200
+    assert log.n_rows == 1_200
+    assert _digests(log, tmp_path / "all") == _digests(cut, tmp_path / "cut")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ctr_pipeline.config import Columns
 from ctr_pipeline.data.rows import Rows, category_texts, number_values, rows_from_objects, time_values
 from tracking.errors import InputError
+from tracking.times import HOUR_US
 
 NOON = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()) * 1_000_000
 
@@ -228,3 +229,19 @@ def test_objects_become_rows_with_null_for_what_they_lack() -> None:
 def test_objects_that_mix_types_in_a_column_are_refused() -> None:
     with pytest.raises(InputError, match=r"^column 'a' mixes types \(.*\), must hold one; convert its values$"):
         rows_from_objects([{"a": 1}, {"a": "x"}], Columns())
+
+
+def test_missing_times_are_missing_categories() -> None:
+    times = pa.array([NOON, None], pa.timestamp("us", tz="UTC"))
+    assert category_texts(times).to_pylist() == [str(NOON), None]
+    assert category_texts(times.dictionary_encode()).to_pylist() == [str(NOON), None]
+
+
+def test_texts_with_and_without_a_zone_may_be_mixed() -> None:
+    texts = ["2026-03-01T12:00:00", "2026-03-01 14:00:00+02:00", "2026-03-01T12:00:00Z", "2026-03-01T07:00:00-0500"]
+    assert time_values("t", pa.array([*texts, "2026-03-01"]), "iso").tolist() == [NOON] * 4 + [NOON - 12 * HOUR_US]
+
+
+def test_a_text_that_is_no_time_is_named_among_mixed_ones() -> None:
+    with pytest.raises(InputError, match=r"^time column 't': .*'noon'.*; state data\.columns\.time_format or mend"):
+        time_values("t", pa.array(["2026-03-01T12:00:00", "2026-03-01T12:00:00Z", "noon"]), "iso")

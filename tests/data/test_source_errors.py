@@ -30,6 +30,7 @@ type Write = Callable[[str, bytes], Path]
             "file 'a.csv', line 3: 3 cells, must be 2 as in the first line: '1,2,3'; mend the row",
         ),
         ("a.csv", b"a,b\n1,2\n1\n", "file 'a.csv', line 3: 1 cells, must be 2"),
+        ("a.csv", b"a,@row\n1,2\n", "file 'a.csv' has column '@row', must not start with '@', .*; rename it"),
         ("a.csv", b"a,b,a\n1,2,3\n", "file 'a.csv' has column 'a' twice, must be unique"),
         ("a.csv", b"a;b\n1;2\n", "must be split by it; set the format's delimiter, perhaps to ';'"),
         ("a.csv", b"a,b\n\xff,2\n", "file 'a.csv' is not UTF-8"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctr_pipeline.config import DAY_US, HOUR_US, SplitSettings
+from ctr_pipeline.config import SplitSettings
 from ctr_pipeline.data.splits import (
     Split,
     Windows,
@@ -20,6 +20,7 @@ from ctr_pipeline.data.splits import (
     utc_text,
 )
 from tracking.errors import InputError
+from tracking.times import DAY_US, HOUR_US
 
 
 def _at(text: str) -> int:
@@ -90,7 +91,6 @@ def test_a_log_of_two_instants_can_still_be_divided() -> None:
             {"end": "2026-02-01"},
             r"^the test window .* lies outside the data .*, must overlap them; change split\.end or",
         ),
-        ({"test": "0s"}, r"^the test window .* lies outside the data"),
         (
             {"test": "9d"},
             r"^nothing is left to train on before 2026-03-01T00:00:00Z, as the data start at 2026-03-01T05:00:00Z",

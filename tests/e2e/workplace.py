@@ -124,7 +124,7 @@ def runs_of(client: MlflowClient, execution_id: str = "%", experiment: str = "ct
     return list(client.search_runs([found.experiment_id], condition)) if found else []
 
 
-def wait_for[T](what: str, find: Callable[[], T | None], within_s: float = 60.0) -> T:
+def wait_for[T](what: str, find: Callable[[], T | None], within_s: float = 120.0) -> T:
     """Look again and again until something is there, and return it; fail when it takes too long."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

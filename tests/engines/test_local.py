@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from ctr_pipeline.engines.interrupt import Interrupt
 from ctr_pipeline.engines.local import LocalEngine, StepJob, StepProgress
 from ctr_pipeline.pipeline import PIPELINE, StepSpec
 from tests.house.project import ROOT
@@ -30,7 +33,8 @@ OWN_STEPS = """
         print("to the log")
         print("to the log too", file=sys.stderr, flush=True)
         WAYS[(job.input("way") / "way").read_text()](job)
-        return StepResult({"result": "ab"}, {"neighbour": own_neighbour.VALUE}, ())
+        held_back = [str(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])]
+        return StepResult({"result": "ab"}, {"neighbour": own_neighbour.VALUE, "held back": held_back}, ())
 
     def refuse(job):
         raise InputError("no clicks; bring some")
@@ -99,7 +103,7 @@ def attempt(tmp_path: Path) -> Callable[[str], StepJob]:
     def job(way: str) -> StepJob:
         (tmp_path / "way" / "way").write_text(way, encoding="utf-8")
         spec = StepSpec("own", "own_step", {"way": "way"})
-        return StepJob(spec, tmp_path / "settings.json", {"way": tmp_path / "way"}, tmp_path / "own", root)
+        return StepJob(spec, tmp_path / "settings.json", {"way": tmp_path / "way"}, tmp_path / "own", (root,))
 
     return job
 
@@ -118,8 +122,28 @@ def test_a_finished_steps_output_is_moved_into_place(engine: LocalEngine, attemp
 
 
 def test_modules_beside_the_config_are_imported(engine: LocalEngine, attempt: Callable[[str], StepJob]) -> None:
-    assert engine.run_step(attempt("end"), _drop).facts == {"neighbour": 42}
+    assert engine.run_step(attempt("end"), _drop).facts["neighbour"] == 42
     assert "own_neighbour" not in sys.modules
+
+
+def test_what_a_step_starts_can_be_interrupted(engine: LocalEngine, attempt: Callable[[str], StepJob]) -> None:
+    assert engine.run_step(attempt("end"), _drop).facts["held back"] == []
+
+
+def test_the_fork_server_outlives_ctrl_c_while_it_imports() -> None:
+    shown = subprocess.run([sys.executable, "-c", _HELD_BACK], cwd=ROOT, capture_output=True, text=True, check=True)
+    held_back = int(shown.stdout, 16)
+    assert held_back & 1 << signal.SIGINT - 1
+
+
+def test_the_first_of_the_code_folders_wins(
+    engine: LocalEngine, attempt: Callable[[str], StepJob], tmp_path: Path
+) -> None:
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "own_neighbour.py").write_text("VALUE = 43\n", encoding="utf-8")
+    job = attempt("end")
+    job = replace(job, code_folders=(tmp_path / "start", *job.code_folders))
+    assert engine.run_step(job, _drop).facts["neighbour"] == 43
 
 
 def test_what_a_killed_driver_left_is_written_anew(engine: LocalEngine, attempt: Callable[[str], StepJob]) -> None:
@@ -208,6 +232,35 @@ def test_an_interrupt_ends_the_step_and_removes_what_it_wrote(
     assert not job.output.exists()
 
 
+def test_an_interrupt_that_was_written_down_ends_the_step_at_the_next_look(
+    attempt: Callable[[str], StepJob],
+) -> None:
+    job, interrupt, processes = attempt("wait"), Interrupt(), list[int]()
+
+    def ask(progress: StepProgress) -> None:
+        if not processes:
+            processes.append(os.pidfd_open(progress.done))
+            signal.raise_signal(signal.SIGINT)
+
+    with interrupt.listening(), interrupt.deferred(), pytest.raises(KeyboardInterrupt):
+        LocalEngine(interrupt).run_step(job, ask)
+    _require_end(processes[0])
+    assert not job.partial.exists()
+
+
+def test_an_interrupt_while_the_step_starts_leaves_nothing(
+    engine: LocalEngine, attempt: Callable[[str], StepJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(process: ForkServerProcess) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ForkServerProcess, "start", interrupted)
+    job = attempt("end")
+    with pytest.raises(KeyboardInterrupt):
+        engine.run_step(job, _drop)
+    assert not job.partial.exists()
+
+
 def _require_end(process: int, timeout_s: float = 30.0) -> None:
     """Wait for a process of any parent, by its descriptor; fail where it lives on."""
     try:
@@ -216,6 +269,15 @@ def _require_end(process: int, timeout_s: float = 30.0) -> None:
         os.close(process)
 
 
+_HELD_BACK = """
+import psutil
+from ctr_pipeline.engines.local import LocalEngine
+
+LocalEngine()
+(server,) = [child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline())]
+status = open(f"/proc/{server.pid}/status").read()
+print(status.partition("SigBlk:")[2].split()[0])
+"""
 _DRIVER = """
 import sys
 from pathlib import Path
@@ -225,7 +287,7 @@ from ctr_pipeline.pipeline import StepSpec
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     spec = StepSpec("own", "own_step", {"way": "way"})
-    job = StepJob(spec, folder / "settings.json", {"way": folder / "way"}, folder / "own", folder / "root")
+    job = StepJob(spec, folder / "settings.json", {"way": folder / "way"}, folder / "own", (folder / "root",))
     LocalEngine().run_step(job, lambda progress: print(progress.done, flush=True))
 """
 
@@ -253,7 +315,7 @@ def test_the_pipelines_steps_run_as_they_do_in_one_process(engine: LocalEngine, 
     told: list[StepProgress] = []
     for spec in PIPELINE:
         inputs: Mapping[str, Path] = {channel: tmp_path / source for channel, source in spec.inputs.items()}
-        job = StepJob(spec, tmp_path / "settings.json", inputs, tmp_path / spec.name, None)
+        job = StepJob(spec, tmp_path / "settings.json", inputs, tmp_path / spec.name)
         record = engine.run_step(job, told.append)
         assert record.outputs == expected[spec.name].outputs
         assert job.log.read_text(encoding="utf-8") == ""

@@ -30,6 +30,7 @@ def add(batch):
 """,
     "team_features/late_cousin.py": "from __future__ import annotations",
     "team_features/bounds.json": "[1]",
+    "team_features/ads.csv": "ad",
     "team_features/.secret.json": "[1]",
     "team_features/__pycache__/bands.cpython-312.pyc": "stale",
     "team_features/big.bin": "no source",
@@ -76,6 +77,7 @@ def test_what_the_function_has_loaded_from_its_tree_is_carried(model: Path) -> N
         "team_features/bands.py",
         "team_features/late_cousin.py",
         "team_features/bounds.json",
+        "team_features/ads.csv",
         "team_shared.py",
     }
 
@@ -132,7 +134,12 @@ def test_the_same_code_loaded_from_elsewhere_will_do(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "module"), [("team_shared.py", "team_shared"), ("team_features/bands.py", "team_features")]
+    ("file", "module"),
+    [
+        ("team_shared.py", "team_shared"),
+        ("team_features/bands.py", "team_features"),
+        ("team_features/ads.csv", "team_features"),
+    ],
 )
 def test_another_version_of_the_code_in_this_process_is_refused(model: Path, file: str, module: str) -> None:
     with (model / CODE_FOLDER / file).open("a", encoding="utf-8") as source:

@@ -120,6 +120,15 @@ def test_with_fixed_folds_no_label_changes_its_own_rows_counts(
     assert [known(rows)[place] for place in same_fold] == [known(others)[place] for place in same_fold]
 
 
+def test_rows_learnt_after_a_look_count_in_the_next_one() -> None:
+    counts = FoldCounts(2)
+    keys, folds = np.array([7], np.uint64), np.array([0])
+    for n_rows in (1, 2):
+        counts.learn(keys, np.array([1]), np.array([1], np.uint8))
+        assert counts.others(keys, folds).impressions.tolist() == [n_rows]
+    assert counts.total() is counts.total()
+
+
 def test_an_unknown_key_has_been_shown_0_times() -> None:
     table = CategoryTable.of_rows(np.array([5, 5, 9], np.uint64), np.array([1, 0, 1], np.uint8))
     found = table.look_up(np.array([9, 5, 7, 2**64 - 1], np.uint64))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ctr_pipeline.config import HOUR_US, Settings
+from ctr_pipeline.config import Settings
 from ctr_pipeline.data.order import distinct_words
 from ctr_pipeline.data.rows import Rows
 from ctr_pipeline.features.encoder import NativeFeature
@@ -27,6 +27,7 @@ from ctr_pipeline.features.stream import (
 )
 from tests.small_log import START_US, impressions, small_settings
 from tracking.errors import InputError
+from tracking.times import HOUR_US
 
 type Labels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -96,7 +97,9 @@ def test_blocks_change_neither_the_features_nor_the_encoder(
 def test_no_label_changes_the_features_of_a_row_that_came_before_it_was_known(
     seed: int, changed: int, period: str, delay: str, cut: int
 ) -> None:
-    settings = small_settings(features={"statistics": {"period": period, "label_delay": delay, "scheme": "time"}})
+    settings = small_settings(
+        features={"statistics": {"period": period, "label_delay": delay, "scheme": "time"}}, split={"gap": delay}
+    )
     table, labels = _log(50, 30, seed)
     other = labels.copy()
     other[changed] = 1 - other[changed]
@@ -136,6 +139,7 @@ def test_a_later_row_knows_exactly_the_periods_before() -> None:
     settings = small_settings(
         features={"statistics": {"period": "1h", "label_delay": "90m", "smoothing": 1.0}},
         data={"columns": {"categorical": ["ad"], "native": ["site", "device"]}},
+        split={"gap": "90m"},
     )
     table = impressions(5).drop_columns(["time", "ad"])
     times = START_US + np.array([0, 1, 2, 3, 4]) * HOUR_US
@@ -185,6 +189,28 @@ def test_too_many_native_categories_are_refused() -> None:
     message = r"^native column 'device' has more than 1000 categories; list it under categorical$"
     with pytest.raises(InputError, match=message):
         _fit(table, np.zeros(n_rows, np.uint8), small_settings())
+
+
+def _start(pinned: int | str | None) -> EncoderFit:
+    settings = small_settings(data={"columns": {"context": {"position": {"kind": "native", "pinned": pinned}}}})
+    table, labels = _log(50, 5, 1)
+    block = TrainingBlock(
+        Rows(table, settings.data.columns), labels, np.zeros(50, np.int64), np.arange(50, dtype=np.uint64)
+    )
+    return EncoderFit.start(lambda: iter([block]), settings)
+
+
+def test_a_native_column_pinned_at_a_value_that_training_lacks_is_refused() -> None:
+    message = (
+        r"^data\.columns\.context\.position\.pinned == 9, must be a value of the training rows \(1, 2, 3\) or null"
+    )
+    with pytest.raises(InputError, match=message):
+        _start(9).require_pinned_values()
+
+
+@pytest.mark.parametrize("pinned", [2, "2", None])
+def test_a_native_column_is_pinned_by_its_canonical_text(pinned: int | str | None) -> None:
+    _start(pinned).require_pinned_values()
 
 
 def test_two_features_of_one_name_are_refused() -> None:

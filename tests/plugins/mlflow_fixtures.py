@@ -1,5 +1,7 @@
 """MLflow for tests: a fresh SQLite file in milliseconds, and one real server for the whole session."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pytest
 from tracking.mlflow_sqlite import prepare_sqlite
 from tracking.mlflow_tracker import MlflowTracker
 
-_START_SECONDS: Final = 60.0
+_START_SECONDS: Final = 180.0
 
 
 @pytest.fixture(scope="session")
@@ -48,11 +50,12 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory, mlflow_templates: Pa
             wait_until_ready(uri, server, folder / "log.txt")
             yield uri
         finally:
-            server.terminate()
+            # The whole group: the server's workers are processes of their own.
+            os.killpg(server.pid, signal.SIGTERM)
             try:
                 server.wait(timeout=10)
             except subprocess.TimeoutExpired:
-                server.kill()
+                os.killpg(server.pid, signal.SIGKILL)
 
 
 def free_port() -> int:

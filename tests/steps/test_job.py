@@ -4,6 +4,7 @@ import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -212,3 +213,12 @@ def test_threads_are_those_of_the_settings_or_all() -> None:
 
     assert threads(3) == 3
     assert threads(None) >= 1
+
+
+@pytest.mark.parametrize(("system", "size"), [("linux", 3 * 1024), ("darwin", 3)])
+def test_the_peak_of_memory_is_told_in_bytes_on_every_system(
+    monkeypatch: pytest.MonkeyPatch, system: str, size: int
+) -> None:
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setattr("resource.getrusage", lambda _: SimpleNamespace(ru_maxrss=3))
+    assert job_module._peak_memory_bytes() == size

@@ -31,6 +31,17 @@ FEATURES = """
         return batch.append_column("band", bands).append_column("placed", placed)
 
 
+    def beside_the_mean(batch):
+        price = pc.fill_null(batch["price"], 0.0)
+        band = pc.subtract(price, pc.mean(price))
+        return batch.append_column("band", band).append_column("placed", band)
+
+
+    def by_number(batch):
+        numbers = pa.array([float(user[1:]) for user in batch["user"].to_pylist()])
+        return batch.append_column("band", numbers).append_column("placed", numbers)
+
+
     def fewer(batch):
         return batch.slice(0, 1)
 
@@ -123,6 +134,19 @@ def test_the_model_scores_raw_rows_without_the_tree(tree: Path, data: Callable[[
     command = [sys.executable, "-c", script, str(model), str(tmp_path / "fresh.parquet")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert json.loads(done.stdout) == expected
+
+
+def test_a_function_that_looks_at_other_rows_is_refused(tree: Path, data: Callable[[], Path], tmp_path: Path) -> None:
+    message = r"features.custom == 'own_team_features:beside_the_mean': \d+ of 100 rows score differently when they are"
+    with pytest.raises(InputError, match=message):
+        run_steps(_settings("beside_the_mean"), data(), tmp_path / "out")
+
+
+def test_a_function_that_takes_only_ids_of_a_certain_look_is_told_of_the_hashes(
+    tree: Path, data: Callable[[], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"the rows kept with the model have hashes in user: take any value there$"):
+        run_steps(_settings("by_number"), data(), tmp_path / "out")
 
 
 def test_the_function_sees_the_context_pinned_when_it_scores(

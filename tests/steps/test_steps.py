@@ -117,6 +117,34 @@ def test_without_validation_clicks_nothing_stops_early(tmp_path: Path) -> None:
     assert splits.facts["splits"]["validation"]["n_clicks"] == 0
     facts = run_step("train", settings, tmp_path / "train", splits=tmp_path / "splits").facts
     assert (facts["best_round"], set(facts["best"])) == (60, {"train"})
+    assert facts["early_stopping"] == "off: the validation split has no click"
+    assert Tag("early_stopping", facts["early_stopping"], scope="run") in read_items(tmp_path / "train" / "items.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({}, "on"),
+        ({"train": {"early_stopping_rounds": None}}, "off: train.early_stopping_rounds is null"),
+        ({"split": {"validation_rate": 0.0}}, "off: the validation split has no rows"),
+    ],
+)
+def test_a_run_is_told_whether_it_may_stop_early(tmp_path: Path, sections: dict[str, Any], told: str) -> None:
+    settings = small_settings(
+        **{"split": {"by": "row"}} | {k: {"by": "row"} | v if k == "split" else v for k, v in sections.items()}
+    )
+    data = data_folder({"a.parquet": TABLE}, tmp_path)
+    run_step("preprocess", settings, tmp_path / "splits", data=data)
+    assert run_step("train", settings, tmp_path / "train", splits=tmp_path / "splits").facts["early_stopping"] == told
+
+
+@pytest.mark.parametrize(("end", "warned"), [("2026-03-08", False), ("2026-03-08T22:00:00Z", True)])
+def test_a_test_window_that_the_log_hardly_covers_is_warned_of(tmp_path: Path, end: str, *, warned: bool) -> None:
+    data = data_folder({"a.parquet": TABLE}, tmp_path)
+    run_step("preprocess", small_settings(split={"end": end}), tmp_path / "splits", data=data)
+    items = read_items(tmp_path / "splits" / "items.jsonl")
+    tags = [item.value for item in items if isinstance(item, Tag) and item.key == "test_window"]
+    assert [tag[:28] for tag in tags] == (["warning: the log covers 8.2%"] if warned else [])
 
 
 def _quiet_validation() -> pa.Array:
@@ -175,6 +203,10 @@ def test_repeated_rows_do_not_leak_their_label_through_folds(tmp_path: Path) -> 
         (
             {"split": {"by": "files", "test_files": ["*"]}},
             r"^no row is left to train on, must be some; check split\.\* against the data$",
+        ),
+        (
+            {"split": {"by": "row"}, "train": {"monotone": {"prize": 1}}},
+            r"^train\.monotone names 'prize', must be a feature: price, ",
         ),
         (
             {"evaluate": {"metrics": {"own": "nowhere.metrics:hits"}}},

@@ -63,7 +63,16 @@ class TestIsSource:
         assert is_source(path, 10)
 
     @pytest.mark.parametrize(
-        "path", ["a.parquet", "notes", "__pycache__/a.py", ".ctr/runs/a.json", "node_modules/x.json"]
+        "path",
+        [
+            "a.parquet",
+            "notes",
+            ".env.yaml",
+            "conf/.env.toml",
+            "__pycache__/a.py",
+            ".ctr/runs/a.json",
+            "node_modules/x.json",
+        ],
     )
     def test_other_files_and_caches_are_not(self, path: str) -> None:
         assert not is_source(path, 10)
@@ -83,17 +92,18 @@ class TestCodeFiles:
         write(site, "demo_single.py", "x = 1\n")
         assert paths(code_files(["demo_single"])) == ["demo_single.py"]
 
-    def test_a_project_adds_its_modules_but_no_tests_docs_or_environments(self, tmp_path: Path) -> None:
+    def test_a_project_adds_its_modules_but_no_tests_docs_or_environments_of_its_root(self, tmp_path: Path) -> None:
         project = tmp_path / "project"
-        for name in ("features.py", "src/deep/x.py", "src/docs/y.py", "notes.md"):
+        for name in ("features.py", "src/deep/x.py", "src/docs/y.py", "own/test/feat.py", "notes.md"):
             write(project, name)
-        for name in ("tests/t.py", "src/tests/t.py", "docs/d.py", "benchmarks/b.py", ".hidden/h.py", "build/b.py"):
+        for name in ("tests/t.py", "docs/d.py", "benchmarks/b.py", ".hidden/h.py", "build/b.py"):
             write(project, name)
         write(project, "env/pyvenv.cfg")
         write(project, "env/lib/e.py")
         write(project, "__pycache__/features.py")
         assert paths(code_files([], project=project)) == [
             "project:features.py",
+            "project:own/test/feat.py",
             "project:src/deep/x.py",
             "project:src/docs/y.py",
         ]

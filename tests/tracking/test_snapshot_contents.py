@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from ctr_pipeline.workflows.execution import Home
 from tests.tracking.repository import Repository
 from tracking.code import SourceTree, code_files
 from tracking.secrets import SecretFoundError, SecretScanner
@@ -149,8 +150,52 @@ class TestSecrets:
         with pytest.raises(SecretFoundError, match=r"^a\.py \(removed, not yet committed\), line 3: AWS access key"):
             snap(repository, out)
 
+    def test_a_secret_that_only_the_patch_has_room_for_is_found(self, repository: Repository, out: Path) -> None:
+        repository.commit(a="x = 1\n")
+        repository.write("new file.py", f"# first\nkey = '{KEY}'\n")
+        with pytest.raises(SecretFoundError, match=r"^new file\.py, line 2: AWS access key"):
+            snap(repository, out, SnapshotLimits(untracked_total=0))
+
+    def test_an_excuse_above_an_added_line_counts_and_a_committed_neighbour_is_let_be(
+        self, repository: Repository, out: Path
+    ) -> None:
+        repository.commit(a=f"# pragma: allowlist nextline secret\nkey = '{KEY}'\nx = 1\n")
+        repository.write("a.py", f"# pragma: allowlist nextline secret\nkey = '{KEY}'\nx = 2\n")
+        assert statuses(snap(repository, out)) == {"a.py": "modified"}
+
+    @pytest.mark.parametrize("name", [".env", ".env.yaml", ".env.toml", "conf/.env.json"])
+    def test_an_untracked_env_file_is_neither_in_the_archive_nor_in_the_patch(
+        self, repository: Repository, out: Path, name: str
+    ) -> None:
+        repository.commit(a="x = 1\n")
+        repository.write(name, "MODE: hidden\n")
+        snapshot = snap(repository, out)
+        assert snapshot.git is not None
+        assert (snapshot.git.patch, list(statuses(snapshot)), snapshot.recorded) == (b"", ["a.py"], (name,))
+
     def test_results_are_kept_in_the_scanners_cache(self, repository: Repository, out: Path, tmp_path: Path) -> None:
         repository.commit(a="x = 1\n")
         cache = tmp_path / "cache.json"
         take_snapshot(SourceTree.find(repository.root), out, scanner=SecretScanner(cache))
         assert json.loads(cache.read_bytes())["results"]
+
+
+@pytest.mark.parametrize("in_git", [True, False])
+def test_a_runs_home_of_any_name_is_no_source(tmp_path: Path, out: Path, *, in_git: bool) -> None:
+    repository = Repository(tmp_path / "repo")
+    repository.commit(a="x = 1\n")
+    if not in_git:
+        (repository.root / ".git").rename(tmp_path / "gone")
+    home = Home(repository.root / "kept")
+    home.make()
+    (home.path / "runs").mkdir()
+    repository.write("kept/runs/settings.json", "{}")
+    snapshot = snap(repository, out)
+    assert list(statuses(snapshot)) == ["a.py"]
+    assert snapshot.git is None or not snapshot.git.dirty
+
+
+def test_a_home_that_is_another_folder_too_is_not_hidden(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("mine")
+    Home(tmp_path).make()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.md"]

@@ -1,3 +1,4 @@
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ def store(root: Path) -> Store:
     return Store(FolderObjects(root))
 
 
+def put(store: Store, content: bytes) -> str:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        return store.put_file(Path(file.name))
+
+
 def stored_file(root: Path, sha256: str) -> Path:
     return root / "sha256" / sha256[:2] / sha256[2:]
 
@@ -30,7 +38,7 @@ def stored_file(root: Path, sha256: str) -> Path:
 @given(st.lists(st.binary(max_size=20)))
 def test_content_is_found_by_its_digest_and_kept_once(contents: list[bytes]) -> None:
     store = Store(MemoryObjects())
-    digests = [store.put_bytes(content) for content in contents]
+    digests = [put(store, content) for content in contents]
     assert digests == [sha256_hex(content) for content in contents]
     assert [store.read(digest) for digest in digests] == contents
     assert list(store.digests()) == sorted(set(digests))
@@ -47,7 +55,7 @@ def test_a_file_comes_back_byte_for_byte(store: Store, tmp_path: Path) -> None:
 
 def test_an_older_file_at_the_destination_is_replaced(store: Store, tmp_path: Path) -> None:
     (tmp_path / "g").write_text("old")
-    store.materialize(store.put_bytes(b"new"), tmp_path / "g")
+    store.materialize(put(store, b"new"), tmp_path / "g")
     assert (tmp_path / "g").read_bytes() == b"new"
 
 
@@ -59,7 +67,7 @@ def test_a_stored_file_does_not_follow_its_original(store: Store, tmp_path: Path
 
 
 def test_damage_is_found_while_reading_and_reaches_no_file(store: Store, root: Path, tmp_path: Path) -> None:
-    sha256 = store.put_bytes(b"content")
+    sha256 = put(store, b"content")
     assert store.is_intact(sha256)
     stored_file(root, sha256).write_bytes(b"c0ntent")
     assert not store.is_intact(sha256)
@@ -72,9 +80,9 @@ def test_damage_is_found_while_reading_and_reaches_no_file(store: Store, root: P
 
 
 def test_a_truncated_object_is_mended_by_putting_it_again(store: Store, root: Path) -> None:
-    sha256 = store.put_bytes(b"content")
+    sha256 = put(store, b"content")
     stored_file(root, sha256).write_bytes(b"")
-    assert store.put_bytes(b"content") == sha256
+    assert put(store, b"content") == sha256
     assert store.read(sha256) == b"content"
 
 
@@ -105,7 +113,7 @@ def test_a_missing_object_is_named(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_removed_object_is_gone(store: Store) -> None:
-    sha256 = store.put_bytes(b"x")
+    sha256 = put(store, b"x")
     assert store.remove(sha256)
     assert not store.remove(sha256)
     assert list(store.digests()) == []

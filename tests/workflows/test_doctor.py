@@ -46,7 +46,7 @@ def leave(run: FinishedRun, step: str = "train") -> None:
     execution = run.folder.load()
     before = [state for state in execution.steps if state.name != step]
     states = (*before[:1], replace(before[0], name=step, status=RunStatus.RUNNING, ended_ms=None))
-    process = replace(execution.process, began=0.0)
+    process = replace(execution.process, began=0.0, ticks=None)
     run.folder.save(replace(execution, status=RunStatus.RUNNING, ended_ms=None, steps=states, process=process))
     run.folder.save_logged(replace(run.folder.load_logged(), complete=False))
     half = run.folder.path / f"{step}.partial"
@@ -298,7 +298,7 @@ def test_a_step_that_never_began_is_no_trouble(run_copy: FinishedRun) -> None:
             status=RunStatus.RUNNING,
             ended_ms=None,
             steps=(StepState("preprocess", RunStatus.RUNNING, execution.started_ms + 10**12),),
-            process=replace(execution.process, began=0.0),
+            process=replace(execution.process, began=0.0, ticks=None),
         )
     )
     mend(diagnose(run_copy.place, now_s=NOW_S))

@@ -137,9 +137,7 @@ def test_a_run_is_found_by_the_start_of_its_id(finished_run: FinishedRun, n_char
 
 def test_a_step_is_found_and_its_run_shown(finished_run: FinishedRun, tmp_path: Path) -> None:
     step_id = next(
-        run_id
-        for key, run_id in finished_run.folder.load_logged().step_run_ids.items()
-        if key.startswith("train@")
+        run_id for key, run_id in finished_run.folder.load_logged().step_run_ids.items() if key.startswith("train@")
     )
     elsewhere = Place(tmp_path, Home(tmp_path / ".ctr"), finished_run.home.tracking_uri)
     for place in (finished_run.place, elsewhere):
@@ -193,7 +191,9 @@ def test_a_run_that_is_nowhere_here_needs_the_tracker(tmp_path: Path) -> None:
 
 def test_a_dead_run_says_so(run_copy: FinishedRun) -> None:
     execution = run_copy.folder.load()
-    dead = replace(execution, status=RunStatus.RUNNING, process=replace(execution.process, began=0.0), ended_ms=None)
+    dead = replace(
+        execution, status=RunStatus.RUNNING, process=replace(execution.process, began=0.0, ticks=None), ended_ms=None
+    )
     run_copy.folder.save(dead)
     head = show_run("latest", run_copy.place).run
     assert head.status == "RUNNING"

@@ -50,7 +50,12 @@ def test_all_sends_only_what_is_not_logged(unlogged: FinishedRun) -> None:
 def test_a_killed_run_is_marked_before_it_is_sent(unlogged: FinishedRun) -> None:
     execution = unlogged.folder.load()
     unlogged.folder.save(
-        replace(execution, status=RunStatus.RUNNING, ended_ms=None, process=replace(execution.process, began=0.0))
+        replace(
+            execution,
+            status=RunStatus.RUNNING,
+            ended_ms=None,
+            process=replace(execution.process, began=0.0, ticks=None),
+        )
     )
     sent = sync_run("latest", unlogged.place)
     assert sent.status == "KILLED"
@@ -85,11 +90,19 @@ def test_credentials_come_from_the_place_not_from_the_record(
 
     monkeypatch.setattr("ctr_pipeline.workflows.place.open_tracker", opened)
     execution = replace(unlogged.folder.load(), tracking_uri="http://tracker:5000")
-    place = Place(unlogged.project, unlogged.home, "http://user:word@tracker:5000")
+    place = Place(unlogged.project, unlogged.home, "http://user:word@tracker:5000")  # pragma: allowlist secret
     place.tracker_of(execution)
     replace(place, uri="http://other:5000").tracker_of(execution)
-    assert asked == ["http://user:word@tracker:5000", "http://tracker:5000"]
+    assert asked == ["http://user:word@tracker:5000", "http://tracker:5000"]  # pragma: allowlist secret
 
 
 def test_nothing_failed_is_no_error() -> None:
     assert failed((Synced("20260101-000000-abcdef", "1", "sent", "FINISHED", "sqlite:///mlflow.db"),)) is None
+
+
+def test_a_tracker_that_may_want_credentials_is_told_to_be_named_with_them(unlogged: FinishedRun) -> None:
+    unlogged.folder.save(replace(unlogged.folder.load(), tracking_uri=_AWAY))
+    with pytest.raises(
+        TrackingError, match=r"no credentials are kept with a run: if the tracker wants some, name it w"
+    ):
+        sync_run("latest", unlogged.place)
