@@ -3,6 +3,10 @@
 import subprocess
 from pathlib import Path
 
+from tracking.code import SourceTree
+from tracking.snapshot import SourceSnapshot, take_snapshot
+from tracking.source_files import SnapshotLimits
+
 
 class Repository:
     """A git repository in a folder; `write` and `git` do what a user would."""
@@ -31,3 +35,13 @@ class Repository:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message=change")
         return self.git("rev-parse", "HEAD")
+
+
+def snap(repository: Repository, out: Path, limits: SnapshotLimits | None = None) -> SourceSnapshot:
+    """Take a snapshot of the repository."""
+    return take_snapshot(SourceTree.find(repository.root), out, limits=limits)
+
+
+def statuses(snapshot: SourceSnapshot) -> dict[str, str]:
+    """Return the status of each file that a snapshot holds."""
+    return {file.path: file.status for file in snapshot.files}

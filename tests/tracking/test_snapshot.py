@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracking.repository import Repository
+from tests.tracking.repository import Repository, snap, statuses
 from tracking import code as code_module
 from tracking.archive import restore_snapshot
 from tracking.aside import StoreError
@@ -16,26 +16,6 @@ from tracking.snapshot import SourceSnapshot, take_snapshot
 from tracking.source_files import SnapshotLimits
 
 KEY = "AKIA" + "QWERTYUIOPASDFGH"
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    return Repository(tmp_path / "repo")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
-
-
-def snap(repository: Repository, out: Path, limits: SnapshotLimits | None = None) -> SourceSnapshot:
-    return take_snapshot(SourceTree.find(repository.root), out, limits=limits)
-
-
-def statuses(snapshot: SourceSnapshot) -> dict[str, str]:
-    return {file.path: file.status for file in snapshot.files}
 
 
 def reasons(snapshot: SourceSnapshot) -> dict[str, str]:
