@@ -33,7 +33,8 @@ MARGIN: Final = "@margin"
 _PACKAGES: Final = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "xgboost")
 _MLFLOW_TYPES: Final = {
     "null": "string",
-    "text": "string",
+    # CSV logs hold numbers as text, and typed logs categories: MLflow's `string` refuses what scores just as well.
+    "text": "any",
     "integer": "long",
     "real": "double",
     "boolean": "boolean",

@@ -39,11 +39,11 @@ def test_the_signature_names_each_input_and_lets_whole_numbers_with_gaps_through
     inputs = {item["name"]: (item["type"], item["required"]) for item in signature["inputs"]}
     assert inputs == {
         "time": ("any", True),
-        "user": ("string", False),
+        "user": ("any", False),
         "price": ("double", False),
-        "site": ("string", False),
+        "site": ("any", False),
         "ad": ("any", False),
-        "device": ("string", False),
+        "device": ("any", False),
         "position": ("any", False),
     }
     assert signature["outputs"] == [{"name": "probability", "type": "double"}]

@@ -22,9 +22,11 @@ def run(config: str | None, overrides: tuple[str, ...], engine: str, *, as_json:
     from ctr_pipeline.engines.interrupt import Interrupt  # noqa: PLC0415 - see above
     from ctr_pipeline.workflows.place import default_config  # noqa: PLC0415 - see above
     from ctr_pipeline.workflows.run import UnloggedRunError, run_pipeline  # noqa: PLC0415 - see above
+    from tracking.secrets import redact_url  # noqa: PLC0415 - see above
 
     del engine  # one choice so far
     loaded = load_settings(config or default_config(Path()), overrides)
+    console().print(f"config {loaded.files[-1]}, data {redact_url(loaded.settings.data.uri)}", soft_wrap=True)
     interrupt = Interrupt()
     try:
         with interrupt.listening(), Bars(console()) as bars:

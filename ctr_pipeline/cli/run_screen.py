@@ -28,6 +28,7 @@ _SHOWN: Final = (
 )
 # Columns of a terminal that has room for explanations.
 _WIDE: Final = 105
+_CHANCE: Final = 0.5
 _AS_LOGGED: Final = "test.as_logged.calibration"
 
 
@@ -47,6 +48,8 @@ def show_report(report: RunReport, *, as_json: bool) -> None:
         ("outputs", str(report.folder)),
     ):
         screen.print(f"{name:<9}{value}", soft_wrap=True)
+    for missing in report.recipe_missing:
+        screen.print(f"no grade A: {missing}", style="dim", soft_wrap=True)
     screen.print("[bold]ctr-pipeline show latest[/bold] tells all of it, [bold]ctr-pipeline ui[/bold] compares runs")
 
 
@@ -59,7 +62,8 @@ def _metrics_table(report: RunReport, *, explained: bool) -> Table:
     table.add_column(f"{report.confidence:.0%} interval", no_wrap=True)
     if explained:
         table.add_column("", overflow="ellipsis", no_wrap=True, style="dim")
-    for name, meaning in _SHOWN:
+    own = ((name, "an own metric") for name in report.own_metrics)
+    for name, meaning in (*_SHOWN, *own):
         estimate = report.estimates.get(name)
         if estimate is not None and estimate["value"] is not None:
             interval = "" if estimate["low"] is None else f"{estimate['low']:.4g} to {estimate['high']:.4g}"
@@ -79,7 +83,19 @@ def _in_words(report: RunReport) -> str:
         return "The model beats the base rate on these rows."
     if entropy["low"] > 1:
         return "The model is worse than the base rate on these rows."
+    auc = report.estimates["auc"]
+    if auc["low"] is not None and auc["low"] > _CHANCE:
+        return (
+            f"The model ranks better than chance (AUC {auc['value']:.3f}), but {entropy['n_clicks']:,} clicks do not "
+            f"tell its probabilities from the base rate: it predicts {report.estimates['calibration']['value']:.2f} "
+            f"times the clicks that came{_as_logged(report)}."
+        )
     return f"{entropy['n_clicks']:,} clicks are too few to tell the model from the base rate."
+
+
+def _as_logged(report: RunReport) -> str:
+    figure = report.metrics.get(_AS_LOGGED)
+    return "" if figure is None else f" ({figure:.2f} times with the context as logged, not pinned)"
 
 
 def _as_json(report: RunReport) -> dict[str, Any]:
@@ -92,7 +108,9 @@ def _as_json(report: RunReport) -> dict[str, Any]:
         "model_digest": report.model_digest,
         "recipe_digest": report.recipe_digest,
         "recipe_grade": report.recipe_grade,
-        "metrics": dict(report.metrics),
+        # Undefined ones are null, such as grouped AUC without a key.
+        "metrics": {f"test.{name}": estimate["value"] for name, estimate in report.estimates.items()}
+        | dict(report.metrics),
         "report": None,
         "outputs": str(report.folder),
         "tracking_uri": report.tracking_uri,

@@ -116,6 +116,7 @@ def pin_source(request: PinRequest, place: Place) -> VersionView:
         InputError: a file is broken, or changes meanwhile.
     """
     cache = DigestCache(place.home.cache / "digests")
+    place.home.make()
     manifest = pin(request.source, place.store, cache, name=request.name, time_column=request.time_column)
     return VersionView.of(manifest, place.store)
 

@@ -25,11 +25,13 @@ class Place:
         root: the source tree's folder, or the folder itself.
         home: where this machine keeps executions and pinned data.
         uri: of the tracker, with credentials where it has them: never to be shown.
+        named: whether the caller named the tracker: it then goes before the one that an execution was told.
     """
 
     root: Path
     home: Home
     uri: str
+    named: bool = False
 
     @property
     def shown_uri(self) -> str:
@@ -79,13 +81,13 @@ class Place:
         return tuple(open_tracker(uri, self.home) for uri in sorted(uris))
 
     def tracker_of(self, execution: Execution) -> Tracker:
-        """Open the tracker that an execution was told to log to; its database is made where it is missing.
+        """Open the tracker that was named, else the one that an execution was told; its database is made if missing.
 
         Raises:
             TrackingError: it cannot be reached.
         """
         # The record has no credentials; where it names the same tracker, ours does.
-        uri = self.uri if self.records(execution) else execution.tracking_uri
+        uri = self.uri if self.named or self.records(execution) else execution.tracking_uri
         return open_tracker(uri, self.home)
 
     def records(self, execution: Execution) -> bool:
@@ -105,7 +107,9 @@ def find_place(start: Path, *, config: str | None = None, tracking_uri: str | No
         InputError: the config is broken.
     """
     place = find_home(start)
-    return replace(place, uri=tracking_uri or _configured_uri(start, config) or place.uri)
+    configured = _configured_uri(start, config)
+    named = tracking_uri is not None or (config is not None and configured is not None)
+    return replace(place, uri=tracking_uri or configured or place.uri, named=named)
 
 
 def find_home(start: Path) -> Place:
@@ -116,9 +120,11 @@ def find_home(start: Path) -> Place:
 
 
 def default_config(start: Path) -> str | None:
-    """Return the config that is used where none is given; None means the bundled one."""
-    path = start / DEFAULT_CONFIG
-    return str(path) if path.exists() else None
+    """Return the config that is used where none is given: this folder's, else the project's; None: the bundled one."""
+    if (start / DEFAULT_CONFIG).exists():
+        return str(start / DEFAULT_CONFIG)
+    root = SourceTree.find(start).root
+    return str(root / DEFAULT_CONFIG) if root is not None and (root / DEFAULT_CONFIG).exists() else None
 
 
 def load_config(start: Path, config: str | None) -> LoadedSettings:

@@ -49,9 +49,11 @@ class RunReport:
         model_digest: of trees and preprocessing.
         recipe_digest: of what decided about the result.
         recipe_grade: A to D.
+        recipe_missing: in words, what keeps the grade from an A.
         metrics: by name.
         estimates: by metric, its value, interval and counts.
         confidence: of the intervals, 0 to 1.
+        own_metrics: names of the team's own metrics.
         folder: of the outputs.
         tracking_uri: without credentials.
         wall_s: seconds.
@@ -65,9 +67,11 @@ class RunReport:
     model_digest: str
     recipe_digest: str
     recipe_grade: str
+    recipe_missing: tuple[str, ...]
     metrics: Mapping[str, float]
     estimates: Mapping[str, Mapping[str, Any]]
     confidence: float
+    own_metrics: tuple[str, ...]
     folder: Path
     tracking_uri: str
     wall_s: float
@@ -79,7 +83,7 @@ class UnloggedRunError(TrackingError):
     def __init__(self, report: RunReport, cause: ProblemError) -> None:
         """Say where the outputs are and how to send them."""
         super().__init__(
-            f"the run is finished but not logged: {cause} Its outputs are in {report.folder}; "
+            f"the run is finished but not logged: {str(cause).rstrip('.')}. Its outputs are in {report.folder}; "
             f"`ctr-pipeline sync {report.execution_id}` sends them"
         )
         self.report = report
@@ -215,9 +219,11 @@ class _Run:
             model_digest=self._records["train"].outputs["model"],
             recipe_digest=self._recipe.digest,
             recipe_grade=self.execution.tags["recipe_grade"],
+            recipe_missing=self._recipe.grade.missing if self._recipe.grade else (),
             metrics=evaluated["metrics"],
             estimates=evaluated["estimates"],
             confidence=evaluated["bootstrap"]["level"],
+            own_metrics=tuple(sorted(identity.settings["evaluate"]["metrics"])),
             folder=self.folder.path,
             tracking_uri=self.execution.tracking_uri,
             wall_s=round(wall_s, 2),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ctr_pipeline.workflows.execution import Logged, Process
-from ctr_pipeline.workflows.place import Place
+from ctr_pipeline.workflows.place import Place, default_config, find_place
 from ctr_pipeline.workflows.show import show_run
 from ctr_pipeline.workflows.sync import Synced, failed, sync_all, sync_run
 from tests.plugins.run_fixtures import FinishedRun
@@ -106,3 +106,24 @@ def test_a_tracker_that_may_want_credentials_is_told_to_be_named_with_them(unlog
         TrackingError, match=r"no credentials are kept with a run: if the tracker wants some, name it w"
     ):
         sync_run("latest", unlogged.place)
+
+
+def test_a_tracker_that_was_named_goes_before_the_one_a_run_was_told(
+    unlogged: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("ctr_pipeline.workflows.place.open_tracker", lambda uri, _: asked.append(uri))
+    execution = replace(unlogged.folder.load(), tracking_uri="http://moved:5000")
+    find_place(unlogged.project, tracking_uri="http://new:5000").tracker_of(execution)
+    find_place(unlogged.project).tracker_of(execution)
+    assert asked == ["http://new:5000", "http://moved:5000"]
+
+
+def test_the_projects_config_is_found_from_a_folder_below_it(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/default.yaml").write_text("seed: 3\n")
+    below = tmp_path / "analysis" / "may"
+    below.mkdir(parents=True)
+    assert default_config(below) == str(tmp_path / "configs/default.yaml")
+    assert default_config(tmp_path) == str(tmp_path / "configs/default.yaml")
