@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ctr_pipeline.config import Columns, Settings
+from ctr_pipeline.columns import Columns
+from ctr_pipeline.config import Settings
 from ctr_pipeline.data.hashing import hash_text, type_name
 from ctr_pipeline.features.carried_code import carry_code, imported_modules
 from ctr_pipeline.predictor import Predictor, Scores

@@ -20,7 +20,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from ctr_pipeline.config import Columns, Settings
+from ctr_pipeline.columns import Columns
+from ctr_pipeline.config import Settings
 from ctr_pipeline.data.order import distinct_words
 from ctr_pipeline.data.rows import Rows, rows_from_objects
 from ctr_pipeline.features.encoder import Encoded, Encoder

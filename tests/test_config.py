@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ctr_pipeline.config import Columns, Settings, flatten
+from ctr_pipeline.columns import Columns
+from ctr_pipeline.config import Settings, flatten
 from tests.small_log import small_settings
 
 _PLACES = {

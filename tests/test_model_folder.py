@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ctr_pipeline.config import Columns
+from ctr_pipeline.columns import Columns
 from ctr_pipeline.data.hashing import hash_text
 from ctr_pipeline.model_folder import (
     CHECK_FILE,

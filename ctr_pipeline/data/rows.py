@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ctr_pipeline.config import Columns
+from ctr_pipeline.columns import Columns
 from ctr_pipeline.data.hashing import U64, canonical_integers, hash_array, type_name, validity
 from tracking.errors import InputError
 

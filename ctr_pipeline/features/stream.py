@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ctr_pipeline.config import Columns, Settings
+from ctr_pipeline.columns import Columns
+from ctr_pipeline.config import Settings
 from ctr_pipeline.data.hashing import U64, hash_array, hash_text, mix64
 from ctr_pipeline.data.rows import Rows, category_texts
 from ctr_pipeline.features.encoder import (

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ctr_pipeline.config import Columns, EvaluateSettings, Settings, flatten
+from ctr_pipeline.columns import Columns
+from ctr_pipeline.config import EvaluateSettings, Settings, flatten
 from ctr_pipeline.data.hashing import validity
 from ctr_pipeline.data.log import read_raw_split
 from ctr_pipeline.data.order import ROW_HASH

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ctr_pipeline.config import ContextColumn, Settings, flatten
+from ctr_pipeline.columns import ContextColumn
+from ctr_pipeline.config import Settings, flatten
 from ctr_pipeline.data.manifest import DatasetManifest
 from ctr_pipeline.data.pin import missing_files
 from ctr_pipeline.steps.job import MANIFEST_FILE, STEP_FILE

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctr_pipeline.config import Columns
+from ctr_pipeline.columns import Columns
 from ctr_pipeline.data.rows import Rows, category_texts, number_values, rows_from_objects, time_values
 from tracking.errors import InputError
 from tracking.times import HOUR_US

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctr_pipeline.config import Columns
+from ctr_pipeline.columns import Columns
 from ctr_pipeline.data.rows import Rows
 from ctr_pipeline.features.encoder import Encoder, NativeFeature, NumericFeature, StatisticFeature, TimeFeature
 from ctr_pipeline.features.statistics import CategoryTable, Counts
