@@ -12,7 +12,7 @@ from ctr_pipeline.config_file import load_settings
 from ctr_pipeline.engines.interrupt import Interrupt
 from ctr_pipeline.engines.local import StepJob
 from ctr_pipeline.steps.job import StepRecord, read_step
-from ctr_pipeline.workflows import run
+from ctr_pipeline.workflows import driver, run
 from ctr_pipeline.workflows.execution import Execution, Home
 from ctr_pipeline.workflows.run import UnloggedRunError, run_pipeline
 from tests.plugins.run_fixtures import FinishedRun, SilentWatcher
@@ -89,13 +89,13 @@ def test_an_interrupt_while_the_finished_run_is_logged_tells_the_report_and_how_
     stage: Stage, silence: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.tracker = silence.wait
-    keep = run._Run._end
+    keep = driver._Run._end
 
     def ended(*arguments: object) -> None:
         keep(*arguments)  # type: ignore[arg-type] # the same ones
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(run._Run, "_end", ended)
+    monkeypatch.setattr(driver._Run, "_end", ended)
     interrupt = Interrupt()
     with interrupt.listening(), pytest.raises(UnloggedRunError, match=r"not logged: logging was interrupted\.") as told:
         stage.start(interrupt)
@@ -132,7 +132,7 @@ def test_a_recipe_that_cannot_be_written_fails_the_run(stage: Stage, monkeypatch
     def full(*_: object) -> None:
         raise StoreError("cannot write to recipe.json: no space left; free some space there.")
 
-    monkeypatch.setattr(run, "replace_whole", full)
+    monkeypatch.setattr(driver, "replace_whole", full)
     with pytest.raises(StoreError, match=r"^cannot write to recipe\.json: no space left"):
         stage.start()
     assert stage.execution.status is RunStatus.FAILED
@@ -159,7 +159,7 @@ def test_a_disk_that_takes_no_more_does_not_hide_why_the_run_failed(
         raise JobError("step train failed")
 
     stage.before = fail
-    monkeypatch.setattr(run._Run, "_end", full)
+    monkeypatch.setattr(driver._Run, "_end", full)
     with pytest.raises(JobError, match=r"^step train failed\nno space left\n"):
         stage.start()
 
