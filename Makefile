@@ -50,7 +50,7 @@ e2e: sync  ## only the tests with a browser or a real server
 	$(RUN) pytest -m "browser or server"
 
 bench: sync  ## every benchmark; run it on an otherwise idle machine
-	@for file in $(sort $(wildcard benchmarks/bench_*.py)); do echo "$$file"; $(RUN) python "$$file" || exit 1; done
+	@for file in $(sort $(wildcard benchmarks/bench_*.py) benchmarks/reproduce.py); do echo "$$file"; $(RUN) python "$$file" || exit 1; done
 
 docs: sync  ## write the pages that are made from the code
 	$(RUN) python scripts/document_settings.py

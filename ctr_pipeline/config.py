@@ -28,13 +28,21 @@ from tracking.times import duration_us
 # What trackers refuse in a key; and the underscore of a name that would read as such a code.
 _NOT_IN_KEYS: Final = re.compile(r"[^\w.\- ]|_(?=x[0-9a-f]+(?:_|[^\w.\- ]))")
 # Keys that say where and how a run happens, not what it computes.
-_CIRCUMSTANTIAL: Final = ("name", "tracking", "runtime")
+_CIRCUMSTANTIAL: Final = ("name", "tracking", "runtime", "reproduce")
 
 
 class DataSettings(Section):
     """Where the impressions are and how to read them."""
 
-    uri: str = Field("sample:open_bandit", description="a file, a folder, a glob, or sample:NAME")
+    uri: str = Field(
+        "sample:open_bandit", description="a file, a folder, a glob, `s3://bucket/...` for each of them, or sample:NAME"
+    )
+    store: str | None = Field(
+        None,
+        min_length=1,
+        description="where pinned data are kept: a folder (from the project's root) or s3://bucket/prefix; null is the "
+        "home folder",
+    )
     format: Literal["auto", "csv", "tsv", "parquet"] = Field("auto", description="auto goes by the files' names")
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="of text files; null is , or tab")
     header: bool = Field(default=True, description="text files: whether the first line names the columns")
@@ -161,6 +169,18 @@ class RuntimeSettings(Section):
     batch_rows: int = Field(262_144, ge=1, description="rows in memory at once while preprocessing, about")
 
 
+class ReproduceSettings(Section):
+    """What is measured beside a run, so that its re-run can be judged by it; no part of a run's identity."""
+
+    noise_runs: int | None = Field(
+        None,
+        ge=5,
+        le=100,
+        description="extra runs that change what chance touches: their spread is the run's noise band; null measures "
+        "none",
+    )
+
+
 class Settings(Section):
     """Everything that a run is told."""
 
@@ -176,6 +196,7 @@ class Settings(Section):
     evaluate: EvaluateSettings = Field(EvaluateSettings(), description="the metrics")
     tracking: TrackingSettings = Field(TrackingSettings(), description="the tracker")
     runtime: RuntimeSettings = Field(RuntimeSettings(), description="the machine")
+    reproduce: ReproduceSettings = Field(ReproduceSettings(), description="the noise band")
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -196,9 +217,9 @@ class Settings(Section):
         return values
 
     def identity(self) -> dict[str, Any]:
-        """Return the part that decides the result, as plain JSON values: all but names, places and threads."""
+        """Return the part that decides the result, as plain JSON values: all but names, places, threads and the noise band."""
         values = {key: value for key, value in self.resolved().items() if key not in _CIRCUMSTANTIAL}
-        values["data"] = {key: value for key, value in values["data"].items() if key != "uri"}
+        values["data"] = {key: value for key, value in values["data"].items() if key not in {"uri", "store"}}
         return values
 
     @model_validator(mode="after")

@@ -74,7 +74,7 @@ def load_settings(
     source = _Source(environment)
     values = source.read(str(path) if path is not None else f"{SAMPLE_PREFIX}open_bandit", seen=())
     for override in overrides:
-        key, value = _parse_override(override)
+        key, value = parse_override(override)
         _lay_over(values, _nest(key, source.resolve(value, origin="--set")), source.origins, origin="--set")
     return LoadedSettings(
         settings=_validated(values, source.origins, source.files[-1]),
@@ -183,7 +183,12 @@ def _parse(name: str, text: str) -> dict[str, Any]:
     return values
 
 
-def _parse_override(text: str) -> tuple[str, Any]:
+def parse_override(text: str) -> tuple[str, Any]:
+    """Return key and value of a `key=value` text, the value as YAML reads it.
+
+    Raises:
+        InputError: it is none.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise InputError(f"--set {text} must be key=value, such as --set train.max_depth=8")

@@ -36,8 +36,9 @@ the error names the nearest known one.
   is nothing but one of them, the value is read as YAML reads it: a number, true, false, null (also where it is empty)
   or text. Digits that are meant as text want quotes inside the variable: `BUILD='"123"'`.
 
-What a run was told is recorded with it, defaults included. `name`, `tracking.*`, `runtime.*` and `data.uri` say where
-and how a run happens; all other keys decide its result and are part of its recipe digest.
+What a run was told is recorded with it, defaults included. `name`, `tracking.*`, `runtime.*`, `reproduce.*`,
+`data.uri` and `data.store` say where and how a run happens and what is measured beside it; all other keys decide its
+result and are part of its recipe digest.
 
 Durations are a whole number and a unit (`us`, `ms`, `s`, `m`, `h`, `d`): `90s`, `12h`, `1d`. Instants are ISO 8601
 dates or times, in UTC unless they name a zone. Functions are named as `module:function`.

@@ -84,6 +84,16 @@ def _is_local(host: str) -> bool:
     return parsed.is_loopback or parsed.is_unspecified
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared_environments(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of rebuilt environments while tests run, whatever homes they make; parallel workers share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "ctr-cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CTR_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def screenshots() -> Path:
     """The folder whose pictures CI keeps; git ignores it."""

@@ -11,6 +11,7 @@ from tests.small_log import small_settings
 _PLACES = {
     ("name",),
     ("data", "uri"),
+    ("data", "store"),
     ("tracking", "uri"),
     ("tracking", "experiment"),
     ("tracking", "model_name"),

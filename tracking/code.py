@@ -4,6 +4,7 @@ import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path, PurePosixPath
 
 from tracking.canonical import canonical_json, sha256_file, sha256_hex
@@ -133,6 +134,7 @@ def code_files(
     project: Path | None = None,
     named: Mapping[str, Path] | None = None,
     leave_out: Sequence[str] = (),
+    path: Sequence[str] | None = None,
 ) -> tuple[CodeFile, ...]:
     """Every file that steps can import, sorted by module path.
 
@@ -143,13 +145,14 @@ def code_files(
             Whether git ignores it does not matter: it can be imported all the same.
         named: What the custom modules bring along, as `tracking.named_code.named_files` finds it.
         leave_out: Module paths (files or folders) that no result depends on, such as bundled samples.
+        path: Where the packages are looked for; default: where this process imports from.
 
     Raises:
         InputError: a package that cannot be found.
     """
     ours: dict[str, Path] = {}
     for name in packages:
-        ours |= _package_files(name)
+        ours |= _package_files(name, path)
     found = {**(named or {}), **ours}
     if project is not None:
         taken = {file.resolve() for file in found.values()}
@@ -172,8 +175,8 @@ def walk(root: Path) -> Iterator[str]:
         yield from ((relative / name).as_posix() for name in sorted(names))
 
 
-def _package_files(name: str) -> dict[str, Path]:
-    spec = importlib.util.find_spec(name)
+def _package_files(name: str, path: Sequence[str] | None) -> dict[str, Path]:
+    spec = importlib.util.find_spec(name) if path is None else PathFinder.find_spec(name, path)
     place = name.replace(".", "/")
     for location in (spec.submodule_search_locations or ()) if spec else ():
         package = Path(location).resolve()

@@ -113,9 +113,14 @@ class Environment:
         The lock file's own digest where the installed packages agree with it, so that an environment rebuilt from
         it has the same. Where some differ, they count too; without a lock file all installed packages do.
         """
-        if self.lock is None:
-            return sha256_hex(canonical_json([[package.name, package.version] for package in self.packages]))
-        return sha256_hex(canonical_json([self.lock.sha256, self.lock.drift])) if self.lock.drift else self.lock.sha256
+        return lock_digest(self.lock, self.packages)
+
+
+def lock_digest(lock: Lock | None, packages: Sequence[Package]) -> str:
+    """What the libraries are; see `Environment.lock_digest`."""
+    if lock is None:
+        return sha256_hex(canonical_json([[package.name, package.version] for package in packages]))
+    return sha256_hex(canonical_json([lock.sha256, lock.drift])) if lock.drift else lock.sha256
 
 
 def capture_environment(root: Path, *, argv: Sequence[str], must_be_locked: Sequence[str] = ()) -> Environment:
@@ -134,7 +139,7 @@ def capture_environment(root: Path, *, argv: Sequence[str], must_be_locked: Sequ
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpu=_cpu_model(Path("/proc/cpuinfo")),
         n_cores=usable_cores(),
-        gpus=_gpu_models(Path("/proc/driver/nvidia/gpus")),
+        gpus=gpu_models(),
         host=platform.node(),
         user=_user(),
         timezone="/".join(time.tzname),
@@ -164,9 +169,14 @@ def find_lock(root: Path, packages: Sequence[Package], *, must_be_locked: Sequen
     for folder in (root, *root.parents):
         path = folder / LOCK_NAME
         if path.is_file():
-            content = path.read_bytes()
-            return Lock(path, sha256_hex(content), _drift(content.decode(errors="replace"), packages, must_be_locked))
+            return read_lock(path, packages, must_be_locked=must_be_locked)
     return None
+
+
+def read_lock(path: Path, packages: Sequence[Package], *, must_be_locked: Sequence[str] = ()) -> Lock:
+    """A lock file, compared with installed packages."""
+    content = path.read_bytes()
+    return Lock(path, sha256_hex(content), _drift(content.decode(errors="replace"), packages, must_be_locked))
 
 
 def normalised(name: str) -> str:
@@ -199,7 +209,8 @@ def _cpu_model(cpuinfo: Path) -> str:
     return match[1].strip() if match else platform.processor() or platform.machine()
 
 
-def _gpu_models(gpus: Path) -> tuple[str, ...]:
+def gpu_models(gpus: Path = Path("/proc/driver/nvidia/gpus")) -> tuple[str, ...]:
+    """The models of the machine's GPUs; empty without one."""
     found = sorted(gpus.glob("*/information"))
     texts = (file.read_text(encoding="utf-8", errors="replace") for file in found)
     return tuple(match[1].strip() for text in texts if (match := re.search(r"^Model:\s*(.+)$", text, re.MULTILINE)))

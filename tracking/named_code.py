@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tracking.code import NOT_IMPORTED_AT_TOP, is_package_file, is_pruned, walk
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
-def named_files(modules: Iterable[str], root: Path | None) -> dict[str, Path]:
+def named_files(modules: Iterable[str], root: Path | None, path: Sequence[str] | None = None) -> dict[str, Path]:
     """The files behind modules, wherever they lie, by their path from the folder on Python's path.
 
     Of a package that is every `.py` and the small data files in it. The modules and packages in the same folder can be
@@ -20,17 +20,18 @@ def named_files(modules: Iterable[str], root: Path | None) -> dict[str, Path]:
     Args:
         modules: Dotted names; one that cannot be found adds nothing, its first use says so.
         root: The folder that steps put before Python's path.
+        path: Python's path of the steps; default: this process's.
     """
     importlib.invalidate_caches()
     found: dict[str, Path] = {}
     for top in sorted({module.partition(".")[0] for module in modules} - sys.stdlib_module_names):
-        for path, file in _files_behind(top, root):
-            found.setdefault(path, file)
+        for place, file in _files_behind(top, root, path):
+            found.setdefault(place, file)
     return found
 
 
-def _files_behind(top: str, root: Path | None) -> Iterator[tuple[str, Path]]:
-    spec = _spec(top, root)
+def _files_behind(top: str, root: Path | None, path: Sequence[str] | None) -> Iterator[tuple[str, Path]]:
+    spec = _spec(top, root, path)
     portions = [Path(portion) for portion in (spec.submodule_search_locations or ())] if spec else []
     for package in portions:
         yield from _package(top, package)
@@ -40,7 +41,9 @@ def _files_behind(top: str, root: Path | None) -> Iterator[tuple[str, Path]]:
         yield from _siblings(Path(spec.origin).parent)
 
 
-def _spec(top: str, root: Path | None) -> ModuleSpec | None:
+def _spec(top: str, root: Path | None, path: Sequence[str] | None) -> ModuleSpec | None:
+    if path is not None:
+        return PathFinder.find_spec(top, [*([str(root)] if root else []), *path])
     # As in a step: the tree's folder goes before the path, and an editable install's own finder comes last.
     spec = PathFinder.find_spec(top, [*([str(root)] if root else []), *sys.path])
     others = (finder.find_spec(top, None) for finder in sys.meta_path)

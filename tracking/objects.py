@@ -1,7 +1,7 @@
 """Objects: bytes under a key, published once and whole. The protocol, and its twin in memory.
 
-Adapters: `FolderObjects` (`folder_objects.py`) and `MemoryObjects` here. One contract suite runs against each:
-`tests/contract/test_objects_contract.py`.
+Adapters: `FolderObjects` (`folder_objects.py`), `S3Objects` (`s3_objects.py`) and `MemoryObjects` here. One contract
+suite runs against each: `tests/contract/test_objects_contract.py`. `location.open_objects` takes the right one.
 """
 
 import hashlib
@@ -95,6 +95,17 @@ class Objects(Protocol):
         """
         ...
 
+    def vouched_sha256(self, key: str) -> str | None:
+        """The sha256 (hex) that the place itself keeps of the object's whole content and verified when it was stored.
+
+        Returns:
+            None where the place keeps none: who wants it reads the object.
+
+        Raises:
+            ObjectMissingError: there is none.
+        """
+        ...
+
     def exists(self, key: str) -> bool:
         """Whether there is an object under the key."""
         ...
@@ -146,6 +157,11 @@ class MemoryObjects:
         """See `Objects`."""
         return len(self.read(key))
 
+    def vouched_sha256(self, key: str) -> str | None:
+        """See `Objects`; memory keeps none."""
+        self.read(key)
+        return None
+
     def exists(self, key: str) -> bool:
         """See `Objects`."""
         check_key(key)
@@ -163,13 +179,18 @@ class MemoryObjects:
             return self._contents.pop(key, None) is not None
 
 
+def is_key(key: str) -> bool:
+    """Whether every adapter could hold an object under the key."""
+    return len(key) <= MAX_KEY and all(_SEGMENT.fullmatch(segment) for segment in key.split("/"))
+
+
 def check_key(key: str) -> None:
     """Refuse a key that some adapter could not hold.
 
     Raises:
         InputError: naming the key and the rule.
     """
-    if len(key) > MAX_KEY or not all(_SEGMENT.fullmatch(segment) for segment in key.split("/")):
+    if not is_key(key):
         raise InputError(
             f"object key {key!r} must be segments of letters, digits and `._=-` (none beginning with `.` or `-`, "
             f"each at most 200 long) joined by `/`, at most {MAX_KEY} in all: choose another key."

@@ -104,6 +104,16 @@ class Store:
             self._check(sha256, digest.hexdigest())
         return destination
 
+    def is_vouched(self, sha256: str) -> bool:
+        """Whether the place itself vouches that an object's content is what the digest says; nothing is read.
+
+        False says nothing: a folder never vouches.
+
+        Raises:
+            ObjectMissingError: there is none with this digest.
+        """
+        return self._objects.vouched_sha256(_key(sha256)) == sha256
+
     def is_intact(self, sha256: str) -> bool:
         """Whether an object is there and its content is what the digest says; reads it whole."""
         digest = hashlib.sha256()

@@ -11,6 +11,7 @@ from rich.table import Table
 from ctr_pipeline.cli.output import print_json
 from ctr_pipeline.cli.show_tables import pairs, table
 from ctr_pipeline.data.difference import ManifestDiff
+from ctr_pipeline.data.manifest import DatasetManifest
 from ctr_pipeline.workflows.data import VersionDiff, VersionView
 from tracking.plain import plain
 
@@ -63,7 +64,7 @@ def print_version(screen: Console, view: VersionView, *, as_json: bool) -> None:
                 ("bytes", f"{view.n_bytes:,}"),
                 ("time range", " to ".join(view.time_range)),
                 ("format", manifest.data_format.kind),
-                ("state", _state(view) or "every file is in the store"),
+                ("state", _state(view) or _kept_where(manifest)),
             ]
         )
     )
@@ -135,12 +136,22 @@ def _short(view: VersionView) -> dict[str, Any]:
         "time_range": list(view.time_range),
         "files": plain(manifest.files),
         "missing": list(view.missing),
+        "unchecked": view.unchecked,
         "manifest": manifest.key,
     }
 
 
 def _state(view: VersionView) -> str:
+    if view.unchecked is not None:
+        return f"cannot be checked: {escape(view.unchecked)}"
     return f"{len(view.missing)} files MISSING" if view.missing else ""
+
+
+def _kept_where(manifest: DatasetManifest) -> str:
+    n_versions = sum(file.uri is not None for file in manifest.files)
+    if not n_versions:
+        return "every file is in the store"
+    return f"every file is there, {n_versions:,} of {len(manifest.files):,} as versions of objects on S3"
 
 
 def _rows(n_rows: int | None) -> str:

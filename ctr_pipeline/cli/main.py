@@ -16,6 +16,17 @@ from tracking.errors import ProblemError
 _COMMANDS: Final = {
     "run": ("ctr_pipeline.cli.run", "run", "Preprocess, train, evaluate and track a model."),
     "show": ("ctr_pipeline.cli.show", "show", "Tell what a run was made of and how well it did."),
+    "diff": ("ctr_pipeline.cli.diff", "diff", "Tell what differs between two runs, and whether it matters."),
+    "reproduce": (
+        "ctr_pipeline.cli.reproduce",
+        "reproduce",
+        "Redo a run from its recipe, and prove that it is the same or say what differs.",
+    ),
+    "explain-reuse": (
+        "ctr_pipeline.cli.explain_reuse",
+        "explain_reuse",
+        "Tell which steps a run reuses, and what changed for the others.",
+    ),
     "data": ("ctr_pipeline.cli.data", "data", "Pin, show, restore and compare data versions."),
     "ui": ("ctr_pipeline.cli.ui", "ui", "Compare runs in the MLflow UI."),
     "doctor": ("ctr_pipeline.cli.doctor", "doctor", "Find what crashes, kills and deletions have left."),

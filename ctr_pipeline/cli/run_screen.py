@@ -9,8 +9,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from ctr_pipeline.cli.output import page, print_json
-from ctr_pipeline.engines.local import StepProgress
+from ctr_pipeline.engines.attempt import StepProgress
+from ctr_pipeline.evaluation.noise import NoiseBand
 from ctr_pipeline.pipeline import PIPELINE
+from ctr_pipeline.workflows.driver import REUSED
 from ctr_pipeline.workflows.run import RunReport
 from tracking.records import RunStatus
 
@@ -29,6 +31,7 @@ _SHOWN: Final = (
 # Columns of a terminal that has room for explanations.
 _WIDE: Final = 105
 _CHANCE: Final = 0.5
+_LOGLOSS: Final = "test.logloss"
 _AS_LOGGED: Final = "test.as_logged.calibration"
 
 
@@ -48,6 +51,12 @@ def show_report(report: RunReport, *, as_json: bool) -> None:
         ("outputs", str(report.folder)),
     ):
         screen.print(f"{name:<9}{value}", soft_wrap=True)
+    for step, made_by in report.reused.items():
+        screen.print(f"{step:<11}reused from {made_by}", style="dim", soft_wrap=True)
+    if report.noise is not None:
+        screen.print(f"{'noise':<9}{_chance_alone(report.noise)}", soft_wrap=True)
+    for warning in report.warnings:
+        screen.print(f"warning: {warning}", style="yellow", soft_wrap=True)
     for missing in report.recipe_missing:
         screen.print(f"no grade A: {missing}", style="dim", soft_wrap=True)
     screen.print("[bold]ctr-pipeline show latest[/bold] tells all of it, [bold]ctr-pipeline ui[/bold] compares runs")
@@ -93,6 +102,17 @@ def _in_words(report: RunReport) -> str:
     return f"{entropy['n_clicks']:,} clicks are too few to tell the model from the base rate."
 
 
+def _chance_alone(band: NoiseBand) -> str:
+    """Say what chance alone does to the run."""
+    if band.is_empty:
+        return f"{band.runs} extra runs: another {band.chance} changes nothing"
+    moved, margins = band.metrics.get(_LOGLOSS, 0.0), band.margins
+    return (
+        f"{band.runs} extra runs: another {band.chance} moves the logloss by up to {moved:.2g}, predictions by "
+        f"{margins.mean:.2g} in log odds on average, {margins.largest:.2g} at most"
+    )
+
+
 def _as_logged(report: RunReport) -> str:
     figure = report.metrics.get(_AS_LOGGED)
     return "" if figure is None else f" ({figure:.2f} times with the context as logged, not pinned)"
@@ -111,6 +131,9 @@ def _as_json(report: RunReport) -> dict[str, Any]:
         # Undefined ones are null, such as grouped AUC without a key.
         "metrics": {f"test.{name}": estimate["value"] for name, estimate in report.estimates.items()}
         | dict(report.metrics),
+        "reused": dict(report.reused),
+        "warnings": list(report.warnings),
+        "noise": None if report.noise is None else report.noise.to_record(),
         "report": None,
         "outputs": str(report.folder),
         "tracking_uri": report.tracking_uri,
@@ -145,7 +168,9 @@ class Bars:
         self._progress.stop()
 
     def step_began(self, name: str) -> None:
-        """Start a step's bar and clock."""
+        """Start a step's bar and clock; one that is no step's appears now."""
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, start=False, total=None, doing="waiting")
         self._progress.start_task(self._tasks[name])
         self._progress.update(self._tasks[name], doing="starting")
 
@@ -158,7 +183,8 @@ class Bars:
         """Stop a step's bar and clock."""
         del wall_s  # the bar shows it
         task = self._tasks[name]
-        self._progress.update(task, doing=status.lower())
+        if self._progress.tasks[task].fields["doing"] != REUSED:
+            self._progress.update(task, doing=status.lower())
         if status is RunStatus.FINISHED:
             self._progress.update(task, total=1, completed=1)
         self._progress.stop_task(task)

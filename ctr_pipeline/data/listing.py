@@ -3,7 +3,7 @@
 import glob
 import importlib.resources
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,9 +11,10 @@ from urllib.parse import unquote, urlsplit
 
 from ctr_pipeline.data.formats import EXTENSIONS, DataFormat, FileFormat, file_format
 from tracking.errors import InputError
+from tracking.s3_reading import S3Object
 
 SAMPLE_SCHEME: Final = "sample:"
-_WILDCARDS: Final = frozenset("*?[")
+WILDCARDS: Final = frozenset("*?[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,14 @@ class SourceFile:
         location: where it lies.
         format: how to read it.
         size: bytes.
+        origin: the object on S3 that it was fetched from.
     """
 
     path: str
     location: Path
     format: FileFormat
     size: int
+    origin: S3Object | None = None
 
 
 def list_files(uri: str, fmt: DataFormat) -> tuple[SourceFile, ...]:
@@ -46,15 +49,40 @@ def list_files(uri: str, fmt: DataFormat) -> tuple[SourceFile, ...]:
         InputError: nothing is there, a file is empty or of an unknown kind, or the kinds are mixed.
     """
     files = tuple(_source_file(path, location, fmt) for path, location in sorted(_found(uri).items()))
-    if not files:
-        raise InputError(f"source {uri!r} holds no data file, must hold at least one {EXTENSIONS}; check the path")
-    for file in files:
-        if file.format.kind != files[0].format.kind:
-            raise InputError(
-                f"source {uri!r} mixes kinds: {files[0].path!r} is {files[0].format.kind}, {file.path!r} is "
-                f"{file.format.kind}, must be of one kind; give a glob that matches one of them"
-            )
+    require_one_kind(uri, {file.path: file.format for file in files})
     return files
+
+
+def require_one_kind(uri: str, formats: Mapping[str, FileFormat]) -> None:
+    """Refuse a source without a file, or with files of several kinds.
+
+    Raises:
+        InputError: naming the source and two of its files.
+    """
+    if not formats:
+        raise InputError(f"source {uri!r} holds no data file, must hold at least one {EXTENSIONS}; check the path")
+    first, kind = next((path, described.kind) for path, described in formats.items())
+    for path, described in formats.items():
+        if described.kind != kind:
+            raise InputError(
+                f"source {uri!r} mixes kinds: {first!r} is {kind}, {path!r} is {described.kind}, must be of one kind; "
+                "give a glob that matches one of them"
+            )
+
+
+def require_content(path: str, size: int) -> None:
+    """Refuse a file without a byte.
+
+    Raises:
+        InputError: naming it.
+    """
+    if not size:
+        raise InputError(f"file {path!r} is empty (0 bytes), must hold data; write it again, or move it away")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether folders and globs pass over files and folders of this name."""
+    return name.startswith((".", "_"))
 
 
 def pinned_files(folder: Path, paths: Iterable[str], fmt: DataFormat) -> tuple[SourceFile, ...]:
@@ -78,7 +106,7 @@ def _found(uri: str) -> dict[str, Path]:
         return dict(_walk(path, path, {path.resolve()}))
     if path.exists():
         return {path.name: path}
-    if not _WILDCARDS.isdisjoint(str(path)):
+    if not WILDCARDS.isdisjoint(str(path)):
         return _matches(path)
     raise InputError(f"source {uri!r} does not exist, must be a file, a folder or a glob that matches; check the path")
 
@@ -91,9 +119,8 @@ def _local_path(uri: str) -> Path:
     if "://" in uri:
         scheme = uri.partition("://")[0]
         raise InputError(
-            f"source {uri!r} has scheme {scheme!r}, must be a local path, file:// or sample:NAME; copy the data to a "
-            "folder "
-            "and name that"
+            f"source {uri!r} has scheme {scheme!r}, must be a local path, file://, s3:// or sample:NAME; copy "
+            "the data to a folder and name that"
         )
     return Path(uri)
 
@@ -111,7 +138,7 @@ def _sample_path(name: str) -> Path:
 
 def _walk(folder: Path, root: Path, visited: set[Path]) -> Iterator[tuple[str, Path]]:
     for entry in folder.iterdir():
-        if _is_hidden(entry.name):
+        if is_hidden(entry.name):
             continue
         if not entry.is_dir():
             yield entry.relative_to(root).as_posix(), entry
@@ -120,19 +147,15 @@ def _walk(folder: Path, root: Path, visited: set[Path]) -> Iterator[tuple[str, P
 
 
 def _matches(pattern: Path) -> dict[str, Path]:
-    fixed = next(n for n, part in enumerate(pattern.parts) if not _WILDCARDS.isdisjoint(part))
+    fixed = next(n for n, part in enumerate(pattern.parts) if not WILDCARDS.isdisjoint(part))
     root = Path(*pattern.parts[:fixed])
     inner = os.path.join(*pattern.parts[fixed:])  # noqa: PTH118 - a pattern, not a path
     names = glob.glob(inner, root_dir=root, recursive=True)  # noqa: PTH207 - pathlib's glob walks hidden folders
     return {
         Path(name).as_posix(): root / name
         for name in names
-        if (root / name).is_file() and not any(_is_hidden(part) for part in Path(name).parts)
+        if (root / name).is_file() and not any(is_hidden(part) for part in Path(name).parts)
     }
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "_"))
 
 
 def _source_file(path: str, location: Path, fmt: DataFormat) -> SourceFile:
@@ -141,6 +164,5 @@ def _source_file(path: str, location: Path, fmt: DataFormat) -> SourceFile:
         size = location.stat().st_size
     except OSError as error:
         raise InputError(f"file {path!r} cannot be read: {error.strerror}; check the file and its rights") from error
-    if not size:
-        raise InputError(f"file {path!r} is empty (0 bytes), must hold data; write it again, or move it away")
+    require_content(path, size)
     return SourceFile(path, location, described, size)

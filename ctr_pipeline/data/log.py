@@ -103,7 +103,13 @@ class ImpressionLog:
 
 
 def gather_log(
-    source: Source, settings: Settings, *, period_us: int, folder: Path, on_rows: Callable[[int], None]
+    source: Source,
+    settings: Settings,
+    *,
+    period_us: int,
+    folder: Path,
+    on_rows: Callable[[int], None],
+    only_test: bool = False,
 ) -> ImpressionLog:
     """Read a source once and bring its rows into canonical order.
 
@@ -113,6 +119,7 @@ def gather_log(
         period_us: length of a period of the canonical order, in microseconds.
         folder: where rows are kept that do not fit one batch.
         on_rows: called with the number of rows read so far.
+        only_test: whether nothing is trained, so that no rows need be left for it.
 
     Raises:
         InputError: there is no row, a column is missing, a time is unreadable, or a window lies outside the data.
@@ -139,7 +146,7 @@ def gather_log(
         raise InputError(f"{settings.data.uri} has no rows, must have some; bring a log with impressions")
     time_range = (min(bounds), max(bounds)) if bounds else None
     by_time = settings.split.by == "time" and time_range is not None
-    windows = plan_windows(settings.split, min(bounds), max(bounds)) if by_time else None
+    windows = plan_windows(settings.split, min(bounds), max(bounds), only_test=only_test) if by_time else None
     return ImpressionLog(settings, n_rows, windows, time_range, order)
 
 

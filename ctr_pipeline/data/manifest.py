@@ -1,7 +1,8 @@
 """A data version's manifest: what its rows say, and which files said it.
 
 Two manifests of one data version differ where the same rows lie in other files. The JSON is canonical, holds no time
-and no place, and carries `format`, so that equal data gives equal bytes.
+and carries `format`, so that equal data gives equal bytes. It names a place only where the pinned copy of a file is a
+version of an object on S3: then the manifest alone can bring it back.
 """
 
 import json
@@ -28,7 +29,8 @@ class PinnedFile:
         sha256: of its bytes, 64 hex digits.
         n_rows: rows in it.
         content: the first 32 hex digits of its rows' logical digest; equal for re-compressed files.
-        s3_version_id: of the versioned object, where it lies on S3.
+        s3_version_id: of the object's version on S3 that is the pinned copy; None where the store has a copy.
+        uri: `s3://bucket/key` of that object; None as above.
     """
 
     path: str
@@ -37,6 +39,7 @@ class PinnedFile:
     n_rows: int
     content: str
     s3_version_id: str | None = None
+    uri: str | None = None
 
     def __post_init__(self) -> None:
         path = PurePosixPath(self.path)
@@ -93,7 +96,8 @@ class DatasetManifest:
 
     def to_json(self) -> bytes:
         """Return the canonical JSON."""
-        return canonical_json({"format": MANIFEST_FORMAT, "data_version": self.data_version, **asdict(self)})
+        fields = asdict(self) | {"files": [_file_record(file) for file in self.files]}
+        return canonical_json({"format": MANIFEST_FORMAT, "data_version": self.data_version, **fields})
 
     @classmethod
     def from_json(cls, content: bytes, *, origin: str) -> Self:
@@ -139,6 +143,11 @@ def read_manifest(path: Path) -> DatasetManifest:
     except OSError as error:
         raise InputError(f"manifest {str(path)!r} cannot be read: {error.strerror}; pin the data again") from error
     return DatasetManifest.from_json(content, origin=str(path))
+
+
+def _file_record(file: PinnedFile) -> dict[str, Any]:
+    # A key that came later is written where it says something: manifests of before keep their bytes.
+    return {name: value for name, value in asdict(file).items() if name != "uri" or value is not None}
 
 
 def _manifest[M: DatasetManifest](make: Callable[..., M], fields: Mapping[str, Any]) -> M:

@@ -1,17 +1,19 @@
 """Pin data versions: the bytes go into the content-addressed store once, the manifest beside them.
 
 `pin` digests what it really read and refuses a source that changes meanwhile; `restore` and `open_pinned` bring the
-very bytes back after the source was overwritten or deleted.
+very bytes back after the source was overwritten or deleted. An object on S3 whose bucket keeps versions is pinned by
+its version, without a copy.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ctr_pipeline.data.data_store import DataStore, VersionGoneError
 from ctr_pipeline.data.digest_cache import DigestCache, cache_key
 from ctr_pipeline.data.listing import SourceFile
 from ctr_pipeline.data.manifest import DatasetManifest, PinnedFile, TimeRange
@@ -20,30 +22,13 @@ from ctr_pipeline.data.source import TIME, Source
 from ctr_pipeline.data.version import DigestState
 from tracking.canonical import sha256_file
 from tracking.errors import InputError
-from tracking.objects import ObjectChangedError, ObjectMissingError, Objects
-from tracking.store import Store
+from tracking.objects import ObjectChangedError
+from tracking.parallel import in_parallel
+
+__all__ = ["DataStore", "find", "missing_files", "open_pinned", "pin", "resolve", "restore"]
 
 _FOLDER: Final = "manifests/"
 _SHOWN: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class DataStore:
-    """Where pinned data lie: files by their sha256 and manifests by data version, in the same objects."""
-
-    objects: Objects
-
-    @property
-    def files(self) -> Store:
-        """The files by their sha256."""
-        return Store(self.objects)
-
-    def holds(self, file: PinnedFile) -> bool:
-        """Return whether a file is there, by its digest and size; its content is verified when it is read."""
-        try:
-            return self.files.size(file.sha256) == file.size
-        except ObjectMissingError:
-            return False
 
 
 def pin(
@@ -70,9 +55,7 @@ def pin(
     key = cache_key(source, sha256s, time_column)
     known = cache.get(key)
     manifest = _known(source, sha256s, known, name) if known else _digested(source, sha256s, name, time_column)
-    for file, pinned in zip(source.files, manifest.files, strict=True):
-        if not store.holds(pinned):
-            _keep(file, pinned, store)
+    in_parallel(lambda pair: _keep(*pair, store), zip(source.files, manifest.files, strict=True))
     if known is None:
         cache.put(key, manifest)
     store.objects.put_if_absent(manifest.key, manifest.to_json())
@@ -86,7 +69,7 @@ def find(prefix: str, store: DataStore) -> tuple[DatasetManifest, ...]:
         InputError: a manifest cannot be read.
     """
     keys = sorted(store.objects.list(_FOLDER + prefix))
-    return tuple(DatasetManifest.from_json(store.objects.read(key), origin=key) for key in keys)
+    return tuple(in_parallel(lambda key: DatasetManifest.from_json(store.objects.read(key), origin=key), keys))
 
 
 def resolve(prefix: str, store: DataStore) -> DatasetManifest:
@@ -113,8 +96,13 @@ def resolve(prefix: str, store: DataStore) -> DatasetManifest:
 
 
 def missing_files(manifest: DatasetManifest, store: DataStore) -> tuple[PinnedFile, ...]:
-    """Return the manifest's files that the store does not hold."""
-    return tuple(file for file in manifest.files if not store.holds(file))
+    """Return the manifest's files that neither the store holds nor S3 in the pinned version.
+
+    Raises:
+        StoreError: the store or S3 cannot be asked.
+    """
+    held = in_parallel(store.holds, manifest.files)
+    return tuple(file for file, is_held in zip(manifest.files, held, strict=True) if not is_held)
 
 
 def restore(prefix: str, into: Path, store: DataStore) -> DatasetManifest:
@@ -130,14 +118,17 @@ def restore(prefix: str, into: Path, store: DataStore) -> DatasetManifest:
     """
     manifest = resolve(prefix, store)
     _require_files(manifest, store)
-    for file in manifest.files:
+
+    def write_back(file: PinnedFile) -> None:
         target = into / file.path
         if not target.exists():
-            store.files.materialize(file.sha256, target)
+            store.materialize(file, target)
         elif sha256_file(target) != file.sha256:
             raise InputError(
                 f"file {str(target)!r} is not the pinned one, must be absent or equal; give an empty folder"
             )
+
+    in_parallel(write_back, manifest.files)
     return manifest
 
 
@@ -155,15 +146,14 @@ def open_pinned(manifest: DatasetManifest, store: DataStore, into: Path) -> Sour
     absent = [file for file in manifest.files if not _is_there(into / file.path, file.size)]
     if absent:
         _require_files(manifest, store)
-    for file in absent:
-        store.files.materialize(file.sha256, into / file.path)
+    in_parallel(lambda file: store.materialize(file, into / file.path), absent)
     expected = {file.path: file.sha256 for file in manifest.files}
     return Source.open(str(into), manifest.data_format, expected=expected)
 
 
 def _known(source: Source, sha256s: Mapping[str, str], known: DatasetManifest, name: str) -> DatasetManifest:
     by_sha256 = {file.sha256: file for file in known.files}
-    files = tuple(replace(by_sha256[sha256s[file.path]], path=file.path) for file in source.files)
+    files = tuple(_versioned(replace(by_sha256[sha256s[file.path]], path=file.path), file) for file in source.files)
     return replace(known, name=name, files=files, data_format=source.format)
 
 
@@ -183,7 +173,8 @@ def _digested(source: Source, sha256s: Mapping[str, str], name: str, time_column
         if reading.record.sha256 != sha256s[reading.file.path]:
             raise changed_while_read(reading.file)
         whole.merge(part)
-        files.append(PinnedFile(**asdict(reading.record), content=part.finish().data_version))
+        content = part.finish().data_version
+        files.append(_versioned(PinnedFile(**asdict(reading.record), content=content), reading.file))
     digest = whole.finish()
     return DatasetManifest(
         name=name,
@@ -207,7 +198,17 @@ def _joined(ranges: list[TimeRange]) -> TimeRange | None:
     return TimeRange(min(part.start_us for part in ranges), max(part.end_us for part in ranges))
 
 
+def _versioned(pinned: PinnedFile, file: SourceFile) -> PinnedFile:
+    """Name what pins a file without a copy: the version of its object on S3, where there is one."""
+    origin = file.origin
+    if origin is None or origin.version_id is None:
+        return replace(pinned, s3_version_id=None, uri=None)
+    return replace(pinned, s3_version_id=origin.version_id, uri=str(origin.place))
+
+
 def _keep(file: SourceFile, pinned: PinnedFile, store: DataStore) -> None:
+    if pinned.s3_version_id is not None or store.keeps(pinned):
+        return
     try:
         kept = store.files.put_file(file.location)
     except ObjectChangedError as error:
@@ -218,11 +219,12 @@ def _keep(file: SourceFile, pinned: PinnedFile, store: DataStore) -> None:
 
 def _require_files(manifest: DatasetManifest, store: DataStore) -> None:
     missing = missing_files(manifest, store)
+    if missing and missing[0].uri is not None:
+        raise VersionGoneError(missing[0], store.objects.uri)
     if missing:
         raise InputError(
             f"data version {manifest.data_version} lacks {len(missing)} of {len(manifest.files)} files in the store, "
-            "first "
-            f"{missing[0].path!r} (sha256 {missing[0].sha256}), must be whole; pin the same data again"
+            f"first {missing[0].path!r} (sha256 {missing[0].sha256}), must be whole; pin the same data again"
         )
 
 

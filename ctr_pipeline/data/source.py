@@ -16,9 +16,12 @@ from ctr_pipeline.data.hashing import type_name
 from ctr_pipeline.data.listing import SourceFile, list_files, pinned_files
 from ctr_pipeline.data.parquet_files import parquet_schema, read_parquet
 from ctr_pipeline.data.reading import Digest, FileReading, changed_while_read
+from ctr_pipeline.data.s3_fetched import FetchFolder
+from ctr_pipeline.data.s3_source import list_s3_files
 from ctr_pipeline.data.text_files import read_text, text_columns
 from ctr_pipeline.data.version import BATCH_ROWS
 from tracking.errors import InputError
+from tracking.s3_client import SCHEME
 
 __all__ = ["BATCH_ROWS", "TEXT", "TIME", "DataFormat", "Source"]
 
@@ -46,20 +49,29 @@ class Source:
     expected: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, uri: str, fmt: DataFormat | None = None, *, expected: Mapping[str, str] | None = None) -> Self:
+    def open(
+        cls,
+        uri: str,
+        fmt: DataFormat | None = None,
+        *,
+        expected: Mapping[str, str] | None = None,
+        fetched: FetchFolder | None = None,
+    ) -> Self:
         """Find a source's files and read their columns' names and types; no row is read yet.
 
         Args:
-            uri: a file, a folder, a glob, a `file://` URI or `sample:NAME`.
+            uri: a file, a folder, a glob, a `file://` URI, `sample:NAME`, or an object, prefix or glob on `s3://`.
             fmt: how to read it; by the files' extensions where it is left out.
             expected: sha256 by relative path, for a folder of pinned files: these and no others are read.
+            fetched: where objects on S3 are fetched into; needed for those alone.
 
         Raises:
             InputError: nothing is there, a file is empty or unreadable, kinds are mixed, columns are doubled, differ
                 between files, start with `@` or have a type without a canonical form.
+            StoreError: S3 cannot be read.
         """
         fmt = fmt or DataFormat()
-        files = pinned_files(Path(uri), expected, fmt) if expected else list_files(uri, fmt)
+        files = pinned_files(Path(uri), expected, fmt) if expected else _files(uri, fmt, fetched)
         schemas = [_schema_of(file, fmt) for file in files]
         return cls(uri, files, fmt, _unified(files, schemas), expected or {})
 
@@ -119,6 +131,14 @@ class Source:
         if set(names) != set(self.schema.names):
             raise changed_while_read(file)
         return read_text(file, digest, names=names, fmt=self.format, columns=columns)
+
+
+def _files(uri: str, fmt: DataFormat, fetched: FetchFolder | None) -> tuple[SourceFile, ...]:
+    if not uri.startswith(SCHEME):
+        return list_files(uri, fmt)
+    if fetched is None:
+        raise InputError(f"source {uri!r} lies on S3, must be a local path here; restore a pinned version of it first")
+    return list_s3_files(uri, fmt, fetched)
 
 
 def _schema_of(file: SourceFile, fmt: DataFormat) -> pa.Schema:

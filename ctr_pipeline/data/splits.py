@@ -55,7 +55,7 @@ class Windows:
         return covered / (self.test_end - self.test_start)
 
 
-def plan_windows(settings: SplitSettings, first_us: int, last_us: int) -> Windows:
+def plan_windows(settings: SplitSettings, first_us: int, last_us: int, *, only_test: bool = False) -> Windows:
     """Lay the test window at the log's end and the validation window before it.
 
     Windows of whole days end at midnight UTC after the last row, others right behind it. In a log shorter than three
@@ -65,13 +65,14 @@ def plan_windows(settings: SplitSettings, first_us: int, last_us: int) -> Window
         settings: the windows' lengths, the gap, the end.
         first_us: time of the earliest row.
         last_us: time of the latest row.
+        only_test: whether nothing is trained: the test window then has its full length however short the log is.
 
     Raises:
         InputError: the test window lies outside the data, or nothing is left to train on.
     """
     test, validation, gap = (duration_us(text) for text in (settings.test, settings.validation, settings.gap))
     span = last_us - first_us + 1
-    short = span < SHORT_LOG_US and settings.end is None
+    short = span < SHORT_LOG_US and settings.end is None and not only_test
     if short:
         test = validation = max(1, int(span * settings.short_log_rate))
     whole_days = not short and test % DAY_US == 0 and validation % DAY_US == 0
@@ -92,7 +93,7 @@ def plan_windows(settings: SplitSettings, first_us: int, last_us: int) -> Window
             f"the test window {utc_text(windows.test_start)} to {utc_text(windows.test_end)} lies outside the data "
             f"({utc_text(first_us)} to {utc_text(last_us)}), must overlap them; change split.end or split.test"
         )
-    if windows.train_end <= first_us:
+    if windows.train_end <= first_us and not only_test:
         raise InputError(
             f"nothing is left to train on before {utc_text(windows.train_end)}, as the data start at "
             f"{utc_text(first_us)}; shorten split.test, split.validation or split.gap, or bring a longer log"

@@ -1,6 +1,5 @@
 """Evaluate: raw test rows and a model in; metrics with intervals, breakdowns and per-row predictions out."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from ctr_pipeline.data.version import table_digest
 from ctr_pipeline.evaluation.bootstrap import Resampling
 from ctr_pipeline.evaluation.custom import CustomMetric
 from ctr_pipeline.evaluation.evaluation import Evaluation, evaluate
+from ctr_pipeline.evaluation.evaluation_file import evaluation_json
 from ctr_pipeline.evaluation.metrics import calibration, log_loss
 from ctr_pipeline.evaluation.panel import MetricChoice
 from ctr_pipeline.evaluation.scorecard import to_metrics
@@ -59,7 +59,7 @@ def run(job: Job) -> StepResult:
     pq.write_table(table.select(kept), job.output / PREDICTIONS_FILE, compression="zstd")
     job.progress.report("measuring", 0, None)
     evaluation = _evaluate(settings, table, read_header(model))
-    (job.output / EVALUATION_FILE).write_text(_as_json(evaluation), encoding="utf-8")
+    (job.output / EVALUATION_FILE).write_text(evaluation_json(evaluation), encoding="utf-8")
     metrics = to_metrics(evaluation.scorecard, "test") | _as_logged(table)
     outputs = {
         "margins": table_digest(table.select([ROW_HASH, MARGIN]), ordered=False),
@@ -157,10 +157,6 @@ def _as_logged(table: pa.Table) -> dict[str, float]:
     label, probability = table.column(LABEL).to_numpy(), table.column(AS_LOGGED).to_numpy()
     figures = {"logloss": log_loss(label, probability), "calibration": calibration(label, probability)}
     return {f"test.as_logged.{name}": value for name, value in figures.items() if value is not None}
-
-
-def _as_json(evaluation: Evaluation) -> str:
-    return json.dumps({"format": 1, **plain(evaluation)}, indent=1, ensure_ascii=False)
 
 
 def _items(settings: Settings, metrics: Mapping[str, float]) -> Iterable[Item]:

@@ -14,8 +14,8 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from ctr_pipeline.config import Settings
 from tracking.aside import FULL_DISK
+from tracking.canonical import sha256_file
 from tracking.cores import usable_cores
 from tracking.errors import InputError, ProblemError
 from tracking.items import write_items
@@ -107,6 +108,14 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A file of a step's output; `size` in bytes, `sha256` as 64 hex digits."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepRecord:
     """A finished step's `step.json`.
 
@@ -116,6 +125,7 @@ class StepRecord:
         facts: JSON values.
         wall_s: seconds that it took.
         peak_memory_bytes: largest resident set.
+        files: every other file of the output by its path in it; None where an older version wrote the record.
     """
 
     step: str
@@ -123,6 +133,7 @@ class StepRecord:
     facts: Mapping[str, Any]
     wall_s: float
     peak_memory_bytes: int = field(default=0)
+    files: Mapping[str, OutputFile] | None = None
 
 
 type StepFunction = Callable[[Job], StepResult]
@@ -147,6 +158,7 @@ def read_step(folder: Path) -> StepRecord:
         facts=values["facts"],
         wall_s=values["wall_s"],
         peak_memory_bytes=values["peak_memory_bytes"],
+        files=_files(values["files"]) if "files" in values else None,
     )
 
 
@@ -172,17 +184,29 @@ def perform(name: str, function: StepFunction, job: Job) -> StepRecord:
     for left in (STEP_FILE, FAILURE_FILE):
         (job.output / left).unlink(missing_ok=True)
     result = function(job)
+    write_items(job.output / ITEMS_FILE, result.items)
+    job.progress.path.unlink(missing_ok=True)
     record = StepRecord(
         step=name,
         outputs=dict(result.outputs),
         facts=dict(result.facts),
         wall_s=round(time.monotonic() - started, 3),
         peak_memory_bytes=_peak_memory_bytes(),
+        files=dict(_written(job.output)),
     )
-    write_items(job.output / ITEMS_FILE, result.items)
-    job.progress.path.unlink(missing_ok=True)
     _write_record(job.output / STEP_FILE, record)
     return record
+
+
+def _written(output: Path) -> Iterator[tuple[str, OutputFile]]:
+    """Yield what lies in the output, by relative path: whoever uses it again later can verify it byte for byte."""
+    for path in sorted(output.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(output).as_posix(), OutputFile(sha256_file(path), path.stat().st_size)
+
+
+def _files(values: Mapping[str, Any]) -> dict[str, OutputFile]:
+    return {path: OutputFile(file["sha256"], file["size"]) for path, file in values.items()}
 
 
 def _peak_memory_bytes() -> int:
@@ -247,6 +271,7 @@ def _write_record(path: Path, record: StepRecord) -> None:
         "facts": record.facts,
         "wall_s": record.wall_s,
         "peak_memory_bytes": record.peak_memory_bytes,
+        "files": {path: asdict(file) for path, file in (record.files or {}).items()},
     }
     aside = path.with_suffix(".tmp")
     with aside.open("w", encoding="utf-8") as file:

@@ -1,4 +1,7 @@
-"""Preprocess: pinned raw impressions in; encoded train and validation rows, raw test rows and the encoder out."""
+"""Preprocess: pinned raw impressions in; encoded train and validation rows, raw test rows and the encoder out.
+
+Given a finished model in the channel `frozen`, it fits nothing: raw test rows are all that comes out.
+"""
 
 import shutil
 import sys
@@ -23,6 +26,7 @@ from ctr_pipeline.features.encoder_file import save_encoder
 from ctr_pipeline.features.split_file import SplitWriter
 from ctr_pipeline.features.stream import EncoderFit, TrainingBlock, period_us, statistics_scheme
 from ctr_pipeline.model import require_features
+from ctr_pipeline.pipeline import FROZEN_INPUT
 from ctr_pipeline.predictor import ENCODER_FOLDER, prepare
 from ctr_pipeline.steps.job import FILES_FOLDER, MANIFEST_FILE, Job, StepResult, main
 from tracking.errors import InputError
@@ -51,6 +55,9 @@ def run(job: Job) -> StepResult:
     test = write_raw_split(log, Split.TEST, job.output / TEST_FILE)
     if not test.n_rows:
         raise InputError("the test split has no rows, must have some; check split.* against the data")
+    if FROZEN_INPUT in job.inputs:
+        shutil.rmtree(scratch)
+        return _test_rows(settings, manifest, log, test)
     write_raw_split(log, Split.VALIDATION, scratch / VALIDATION_FILE)
     fit = EncoderFit.start(lambda: _training_blocks(log, settings), settings)
     if not fit.n_rows:
@@ -68,6 +75,12 @@ def run(job: Job) -> StepResult:
     return StepResult(outputs, facts, tuple(_items(settings, manifest, facts)))
 
 
+def _test_rows(settings: Settings, manifest: DatasetManifest, log: ImpressionLog, test: SplitSummary) -> StepResult:
+    """Return what is known where a finished model is only to be tested."""
+    facts = _log_facts(log, {"test": test})
+    return StepResult({"split.test": test.digest}, facts, tuple(_data_items(settings, manifest, facts)))
+
+
 def _gather(job: Job, manifest: DatasetManifest, scratch: Path) -> ImpressionLog:
     expected = {file.path: file.sha256 for file in manifest.files}
     source = Source.open(str(job.input(DATA) / FILES_FOLDER), manifest.data_format, expected=expected)
@@ -77,6 +90,7 @@ def _gather(job: Job, manifest: DatasetManifest, scratch: Path) -> ImpressionLog
         period_us=period_us(job.settings),
         folder=scratch / "runs",
         on_rows=lambda n_rows: job.progress.report("reading", n_rows, manifest.n_rows),
+        only_test=FROZEN_INPUT in job.inputs,
     )
 
 
@@ -104,7 +118,7 @@ def _encode_validation(job: Job, encoder: Encoder, raw: Path) -> SplitSummary:
     return writer.summary()
 
 
-def _facts(log: ImpressionLog, encoder: Encoder, splits: Mapping[str, SplitSummary]) -> dict[str, Any]:
+def _log_facts(log: ImpressionLog, splits: Mapping[str, SplitSummary]) -> dict[str, Any]:
     assigned = sum(split.n_rows for split in splits.values())
     return {
         "splits": {name: asdict(split) for name, split in splits.items()},
@@ -112,6 +126,12 @@ def _facts(log: ImpressionLog, encoder: Encoder, splits: Mapping[str, SplitSumma
         "windows": _window_texts(log.windows),
         "test_window_share": log.windows.test_share(*log.time_range) if log.windows and log.time_range else None,
         "time_range_us": None if log.time_range is None else list(log.time_range),
+    }
+
+
+def _facts(log: ImpressionLog, encoder: Encoder, splits: Mapping[str, SplitSummary]) -> dict[str, Any]:
+    return {
+        **_log_facts(log, splits),
         "feature_names": list(encoder.feature_names),
         "feature_types": list(encoder.feature_types),
         "statistics_scheme": statistics_scheme(log.settings),
@@ -127,29 +147,36 @@ def _window_texts(windows: Windows | None) -> dict[str, str] | None:
 
 
 def _items(settings: Settings, manifest: DatasetManifest, facts: dict[str, Any]) -> Iterator[Item]:
-    columns = tuple((column.name, column.type) for column in manifest.columns)
-    yield DatasetInput(manifest.name, manifest.data_version, settings.data.uri, manifest.n_rows, columns, "raw", "run")
+    yield from _data_items(settings, manifest, facts)
     resolved = settings.resolved()
     for section in ("split", "features"):
         for key, value in flatten({section: resolved[section]}).items():
             yield Param(key, value)
     for key, value in flatten({"data.columns": resolved["data"]["columns"]}).items():
         yield Param(key, value)
-    features = tuple((name, "real") for name in facts["feature_names"])
+    yield Metric("features", len(facts["feature_names"]), scope="run")
+    yield Artifact(ENCODER_FOLDER)
+
+
+def _data_items(settings: Settings, manifest: DatasetManifest, facts: dict[str, Any]) -> Iterator[Item]:
+    """Yield what is logged of the data: the log and its splits."""
+    columns = tuple((column.name, column.type) for column in manifest.columns)
+    yield DatasetInput(manifest.name, manifest.data_version, settings.data.uri, manifest.n_rows, columns, "raw", "run")
+    features = tuple((name, "real") for name in facts.get("feature_names", ()))
     contexts: tuple[tuple[str, Any], ...] = (("train", "training"), ("validation", "validation"), ("test", "test"))
     for name, context in contexts:
+        if name not in facts["splits"]:
+            continue
         split = facts["splits"][name]
         shape = columns if name == "test" else features
         yield DatasetInput(name, split["digest"], settings.data.uri, split["n_rows"], shape, context, "run")
         yield Metric(f"{name}.rows", split["n_rows"], scope="run")
         yield Metric(f"{name}.clicks", split["n_clicks"], scope="run")
     yield Metric("left_out.rows", facts["left_out_rows"], scope="run")
-    yield Metric("features", len(facts["feature_names"]), scope="run")
     share = facts["test_window_share"]
     if share is not None and share < _LEAST_TEST_SHARE:
         warning = f"warning: the log covers {share:.1%} of the test window; set split.end or split.test to fit it"
         yield Tag("test_window", warning, scope="run")
-    yield Artifact(ENCODER_FOLDER)
 
 
 if __name__ == "__main__":

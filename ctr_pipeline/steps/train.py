@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
-from ctr_pipeline.config import flatten
+from ctr_pipeline.config import Settings, flatten
 from ctr_pipeline.features.split_file import read_split
 from ctr_pipeline.model import LabelledBatch, TrainedModel, TrainingData, importances, save_booster, train_model
 from ctr_pipeline.model_folder import write_serving_files
@@ -101,7 +101,7 @@ def _write_model(job: Job, trained: TrainedModel, preprocessed: StepRecord, fold
     save_booster(trained.booster, folder / BOOSTER_FILE)
     (folder / CONFIG_FILE).write_text(trained.booster.save_config(), encoding="utf-8")
     shutil.copytree(job.input(SPLITS) / ENCODER_FOLDER, folder / ENCODER_FOLDER)
-    (folder / SETTINGS_FILE).write_text(job.settings.to_json(), encoding="utf-8")
+    (folder / SETTINGS_FILE).write_text(_model_settings(job.settings), encoding="utf-8")
     booster_digest = sha256_hex((folder / BOOSTER_FILE).read_bytes())
     encoder_digest = preprocessed.outputs["encoder"]
     train = preprocessed.facts["splits"]["train"]
@@ -117,6 +117,12 @@ def _write_model(job: Job, trained: TrainedModel, preprocessed: StepRecord, fold
     }
     (folder / HEADER_FILE).write_bytes(canonical_json(header))
     return booster_digest
+
+
+def _model_settings(settings: Settings) -> str:
+    """Return the settings that made the model, and no others: a reused model must not tell another run's."""
+    made_by = {"seed", "as_of", "split", "features", "train"}
+    return settings.model_dump_json(indent=2, include={**dict.fromkeys(made_by, True), "data": {"columns"}})
 
 
 def _write_importances(path: Path, ranked: Mapping[str, Mapping[str, float]]) -> None:

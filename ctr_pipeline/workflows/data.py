@@ -1,4 +1,4 @@
-"""`data`: pin, list, find and compare data versions in the home's store."""
+"""`data`: pin, list, find and compare data versions in the home's store, or in the one that is configured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,15 +6,17 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 from urllib.parse import urlsplit
 
+from ctr_pipeline.data.data_store import DataStore
 from ctr_pipeline.data.difference import ManifestDiff, diff
 from ctr_pipeline.data.digest_cache import DigestCache
 from ctr_pipeline.data.formats import DataFormat
 from ctr_pipeline.data.listing import SAMPLE_SCHEME
-from ctr_pipeline.data.manifest import DatasetManifest
-from ctr_pipeline.data.pin import DataStore, find, missing_files, pin, resolve, restore
+from ctr_pipeline.data.manifest import DatasetManifest, PinnedFile
+from ctr_pipeline.data.pin import find, missing_files, pin, resolve, restore
 from ctr_pipeline.data.source import TIME, Source
 from ctr_pipeline.data.splits import utc_text
 from ctr_pipeline.workflows.place import Place, load_config
+from tracking.aside import StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +54,35 @@ class VersionView:
 
     Attributes:
         manifest: what it says.
-        missing: paths of files that the store does not hold.
+        missing: paths of files that neither the store holds nor S3 in the pinned version.
         n_bytes: of all its files.
         time_range: first and last time, ISO 8601 in UTC; empty without a time column.
+        unchecked: why nobody knows whether files are missing; None where it is known.
     """
 
     manifest: DatasetManifest
     missing: tuple[str, ...]
     n_bytes: int
     time_range: tuple[str, ...]
+    unchecked: str | None = None
 
     @classmethod
     def of(cls, manifest: DatasetManifest, store: DataStore) -> Self:
-        """Look at a version's files in the store."""
+        """Look at a version's files in the store, or on S3."""
         times = manifest.time_range
+        missing: tuple[PinnedFile, ...] = ()
+        unchecked = None
+        try:
+            missing = missing_files(manifest, store)
+        except StoreError as error:
+            # The store's own manifests could be read: one version on S3 out of reach must not hide all others.
+            unchecked = str(error)
         return cls(
             manifest=manifest,
-            missing=tuple(file.path for file in missing_files(manifest, store)),
+            missing=tuple(file.path for file in missing),
             n_bytes=sum(file.size for file in manifest.files),
             time_range=(utc_text(times.start_us), utc_text(times.end_us)) if times else (),
+            unchecked=unchecked,
         )
 
 
@@ -88,25 +100,29 @@ class PinRequest:
         return sum(file.size for file in self.source.files)
 
 
-def find_source(start: Path, uri: str | None, config: str | None) -> PinRequest:
-    """Find the files of a URI, of a config, or of the default config.
+def find_source(start: Path, uri: str | None, config: str | None, place: Place) -> PinRequest:
+    """Find the files of a URI, of a config, or of the default config; objects on S3 are fetched.
 
     Args:
         start: folder whose default config counts.
         uri: goes before the config's; without a config it is read by the files' extensions.
         config: YAML file.
+        place: the home that keeps what is fetched.
 
     Raises:
         InputError: the config is broken, or the files are.
+        StoreError: S3 cannot be read.
     """
+    fetched = place.store.fetched
     if uri is not None and config is None:
-        source = Source.open(uri)
+        source = Source.open(uri, fetched=fetched)
         timed = [column.name for column in source.schema if column.type == TIME]
         return PinRequest(source, _name_of(uri), timed[0] if len(timed) == 1 else None)
     settings = load_config(start, config).settings
     data = settings.data
     data_format = DataFormat(data.format, data.delimiter, data.header, data.column_names)
-    return PinRequest(Source.open(uri or data.uri, data_format), settings.name, data.columns.time)
+    source = Source.open(uri or data.uri, data_format, fetched=fetched)
+    return PinRequest(source, settings.name, data.columns.time)
 
 
 def pin_source(request: PinRequest, place: Place) -> VersionView:
@@ -114,6 +130,7 @@ def pin_source(request: PinRequest, place: Place) -> VersionView:
 
     Raises:
         InputError: a file is broken, or changes meanwhile.
+        StoreError: the store cannot be written.
     """
     cache = DigestCache(place.home.cache / "digests")
     place.home.make()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ctr_pipeline.data.data_store import DataStore
 from ctr_pipeline.data.manifest import DatasetManifest
 from ctr_pipeline.data.pin import missing_files
 from ctr_pipeline.workflows.diagnosis import Finding
@@ -9,6 +10,7 @@ from ctr_pipeline.workflows.find_run import parent_runs
 from ctr_pipeline.workflows.kept import recipe_of
 from ctr_pipeline.workflows.place import Place
 from ctr_pipeline.workflows.recorder import EXECUTION_TAG
+from tracking.aside import StoreError
 from tracking.errors import ProblemError
 from tracking.recipe import Recipe
 from tracking.records import RunRecord
@@ -27,10 +29,13 @@ def data_findings(place: Place, tracker: Tracker | None, *, deep: bool) -> Itera
         tracker: whose runs are asked what they were made of; None where it cannot be reached.
         deep: read every object.
     """
-    if deep:
-        yield from _damaged(place)
-    for key in place.store.objects.list(_MANIFESTS):
-        yield from _of_manifest(key, place)
+    try:
+        if deep:
+            yield from _damaged(place)
+        for key in place.store.objects.list(_MANIFESTS):
+            yield from _of_manifest(key, place)
+    except StoreError as error:
+        yield Finding("store", place.store.objects.uri, str(error), "see the message")
     if tracker is not None:
         try:
             yield from _gone(place, tracker)
@@ -54,10 +59,13 @@ def _of_manifest(key: str, place: Place) -> Iterator[Finding]:
         return
     missing = missing_files(manifest, place.store)
     if missing:
+        first = missing[0]
+        version = "" if first.uri is None else f" ({first.uri} version {first.s3_version_id} is gone)"
         yield Finding(
             "manifest-incomplete",
             manifest.data_version,
-            f"the store lacks {len(missing)} of {len(manifest.files)} files, or part of them, first {missing[0].path}",
+            f"the store lacks {len(missing)} of {len(manifest.files)} files, or part of them, first "
+            f"{first.path}{version}",
             _PIN_AGAIN,
         )
 
@@ -65,11 +73,12 @@ def _of_manifest(key: str, place: Place) -> Iterator[Finding]:
 def _gone(place: Place, tracker: Tracker) -> Iterator[Finding]:
     for record in parent_runs(tracker, _EVERY):
         recipe = _recipe(record, place, tracker)
-        # Only this machine's own store can be looked at from here.
-        if recipe is None or not place.holds(recipe.circumstances.pinned_uri):
+        # Only the stores of this place are looked at from here.
+        store = None if recipe is None else place.store_of(recipe.circumstances.pinned_uri)
+        if recipe is None or store is None:
             continue
         digests = recipe.circumstances.file_digests
-        lost = [path for path, sha256 in digests.items() if not place.store.files.has(sha256)]
+        lost = _lost(recipe, store)
         if lost:
             yield Finding(
                 "run-without-data",
@@ -78,6 +87,16 @@ def _gone(place: Place, tracker: Tracker) -> Iterator[Finding]:
                 f"first {lost[0]}",
                 f"it cannot be reproduced until they are back: {_PIN_AGAIN}",
             )
+
+
+def _lost(recipe: Recipe, store: DataStore) -> list[str]:
+    """Paths of a run's files that nobody has any more."""
+    key = str(recipe.circumstances.pinned_uri).partition("#")[2]
+    if store.objects.exists(key):
+        return [
+            file.path for file in missing_files(DatasetManifest.from_json(store.objects.read(key), origin=key), store)
+        ]
+    return [path for path, sha256 in recipe.circumstances.file_digests.items() if not store.files.has(sha256)]
 
 
 def _recipe(record: RunRecord, place: Place, tracker: Tracker) -> Recipe | None:

@@ -62,7 +62,7 @@ def _of_execution(folder: ExecutionFolder, execution: Execution) -> Iterator[Fin
             "execution-dead",
             name,
             f"it says RUNNING, but its driver (process {execution.process.pid}) is gone",
-            f"{_FIX}marks it KILLED; start it again with `ctr-pipeline run`",
+            _remedy_of_dead(execution),
             partial(mark_killed, folder),
         )
     if not is_over(execution):
@@ -82,6 +82,12 @@ def _of_execution(folder: ExecutionFolder, execution: Execution) -> Iterator[Fin
             f"the tracker {execution.tracking_uri} does not have all of it",
             f"`ctr-pipeline sync {name}` sends it",
         )
+
+
+def _remedy_of_dead(execution: Execution) -> str:
+    if execution.is_computed:
+        return f"{_FIX}marks it FINISHED, without a noise band"
+    return f"{_FIX}marks it KILLED; start it again with `ctr-pipeline run`"
 
 
 def _stale_runs(folder: ExecutionFolder, record: RunRecord, tracker: Tracker) -> Iterator[Finding]:

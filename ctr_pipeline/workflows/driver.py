@@ -2,25 +2,32 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
+from ctr_pipeline.engines.attempt import StepJob, StepProgress
 from ctr_pipeline.engines.interrupt import Interrupt
-from ctr_pipeline.engines.local import StepJob, StepProgress
 from ctr_pipeline.pipeline import DATA_INPUT, PIPELINE, StepSpec
 from ctr_pipeline.steps.job import FILES_FOLDER, StepRecord
 from ctr_pipeline.workflows.background import BackgroundRecorder
 from ctr_pipeline.workflows.execution import Execution, ExecutionFolder, StepState
+from ctr_pipeline.workflows.noise_runs import NoiseBench, NoisePlan, measure_band
 from ctr_pipeline.workflows.preparation import DATA_FOLDER, PreparedRun
 from ctr_pipeline.workflows.recorder import Recorder
+from ctr_pipeline.workflows.reuse import Reuse
 from tracking.aside import StoreError, replace_whole
 from tracking.errors import ProblemError, TrackingError
 from tracking.recipe import Outputs, Recipe
 from tracking.records import RunStatus
 from tracking.tracker import Tracker
+
+# What a reused step is doing, as its watcher is told.
+REUSED: Final = "reused"
+# As whom a watcher hears of the extra runs of the noise band.
+NOISE: Final = "noise"
 
 
 class Watcher(Protocol):
@@ -69,12 +76,20 @@ class Course:
     Attributes:
         steps: in their order.
         given: by step, a folder of its output that another run made, for steps that are not run.
+        given_layers: by layer, the digest of what was given, in place of what a step may say; None where nothing of
+            the run follows from that layer.
         code_folders: folders from which a team's own modules are imported, the first one first.
+        reuse: decides which steps need not run, and keeps their keys; None where every step runs and none is offered to
+            later runs, as when a run is reproduced.
+        noise: the extra runs that measure the noise band; None where none is asked for, as when a run is reproduced.
     """
 
     steps: tuple[StepSpec, ...] = PIPELINE
     given: Mapping[str, Path] = field(default_factory=dict)
+    given_layers: Mapping[str, str | None] = field(default_factory=dict)
     code_folders: tuple[Path, ...] = ()
+    reuse: Reuse | None = None
+    noise: NoisePlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +140,9 @@ def drive(driver: Driver, prepared: PreparedRun, course: Course) -> DrivenRun:
     except KeyboardInterrupt as error:
         if run.execution.status is not RunStatus.FINISHED:
             raise
-        unlogged = TrackingError("logging was interrupted.")
-        unlogged.__cause__ = error
+        if not run.folder.load_logged().complete:
+            unlogged = TrackingError("logging was interrupted.")
+            unlogged.__cause__ = error
     return DrivenRun(run.folder, run.execution, run.recipe, run.records, unlogged)
 
 
@@ -136,6 +152,13 @@ def _recorder(driver: Driver, prepared: PreparedRun) -> AbstractContextManager[B
         execution_id=prepared.execution.execution_id,
         interrupt=driver.interrupt,
     )
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """An attempt in progress: its state so far."""
+
+    state: StepState
 
 
 class _Run:
@@ -167,26 +190,92 @@ class _Run:
         except Exception as error:
             self._end_early(recorder, RunStatus.FAILED, str(error) or repr(error), error)
             raise
+        interrupt = self._measure_noise(self._course.noise, recorder) if self._course.noise else None
         self._end(recorder, RunStatus.FINISHED, None)
+        if interrupt is not None:
+            raise interrupt
 
     def _step(self, spec: StepSpec, recorder: BackgroundRecorder) -> StepRecord:
-        state = StepState(spec.name, RunStatus.RUNNING, self._driver.clock_ms())
+        watcher, began_ms, status = self._driver.watcher, self._driver.clock_ms(), RunStatus.FAILED
+        try:
+            with self._attempt(spec.name, recorder) as attempt:
+                watcher.step_began(spec.name)
+                record, attempt.state = self._reused_or_run(spec, attempt.state)
+            status = attempt.state.status
+        except KeyboardInterrupt:
+            status = RunStatus.KILLED
+            raise
+        finally:
+            watcher.step_ended(spec.name, status, (self._driver.clock_ms() - began_ms) / 1000)
+        return record
+
+    @contextmanager
+    def _attempt(self, name: str, recorder: BackgroundRecorder) -> "Iterator[_Attempt]":
+        """Begin an attempt, and end it however the block ends: on disk first, then for the tracker."""
+        attempt = _Attempt(StepState(name, RunStatus.RUNNING, self._driver.clock_ms()))
         status = RunStatus.FAILED
         try:
-            self._keep(self.execution.with_step(state))
-            self._say_begun(recorder, state)
-            self._driver.watcher.step_began(spec.name)
-            record = self._driver.engine.run_step(self._job(spec), self._driver.watcher.step_moved)
+            self._keep(self.execution.with_step(attempt.state))
+            self._say_begun(recorder, attempt.state)
+            yield attempt
             status = RunStatus.FINISHED
         except KeyboardInterrupt:
             status = RunStatus.KILLED
             raise
         finally:
-            ended = replace(state, status=status, ended_ms=self._driver.clock_ms())
-            self._keep(self.execution.with_step(ended))
-            self._say_ended(recorder, ended)
-            self._driver.watcher.step_ended(spec.name, status, ((ended.ended_ms or 0) - state.started_ms) / 1000)
-        return record
+            attempt.state = replace(attempt.state, status=status, ended_ms=self._driver.clock_ms())
+            self._keep(self.execution.with_step(attempt.state))
+            self._say_ended(recorder, attempt.state)
+
+    def _measure_noise(self, plan: NoisePlan, recorder: BackgroundRecorder) -> KeyboardInterrupt | None:
+        """Measure the noise band; whatever fails costs the band alone, as the run itself is complete.
+
+        Returns:
+            The interrupt that ended it, where one did.
+        """
+        watcher, began_ms, status = self._driver.watcher, self._driver.clock_ms(), RunStatus.FAILED
+        total, interrupt = len(plan.seeds), None
+
+        def run_step(job: StepJob) -> StepRecord:
+            done = sum(step.noise is not None for step in self.execution.steps) - 1
+            watcher.step_moved(StepProgress(NOISE, job.spec.name, done, total))
+            return self._driver.engine.run_step(job, lambda _: None)
+
+        bench = NoiseBench(
+            folder=self.folder,
+            run_step=run_step,
+            attempt=lambda name: self._attempt(name, recorder),
+            check=self._driver.interrupt.check,
+            code_folders=self._course.code_folders,
+        )
+        watcher.step_began(NOISE)
+        try:
+            recipe, told_ms = self.folder.recipe, self._driver.clock_ms()
+            recorder.say(lambda log: log.log_recipe(recipe.name, told_ms))
+            measure_band(plan, bench, self.records["evaluate"])
+            status = RunStatus.FINISHED
+        except KeyboardInterrupt as error:
+            status, interrupt = RunStatus.KILLED, error
+            self._no_band("interrupted")
+        except Exception as error:  # noqa: BLE001 - no failure of an extra may cost the finished run
+            self._no_band(str(error) or repr(error))
+        watcher.step_ended(NOISE, status, (self._driver.clock_ms() - began_ms) / 1000)
+        return interrupt
+
+    def _no_band(self, reason: str) -> None:
+        self.execution = replace(self.execution, noise_failure=f"the noise band was not measured: {reason}")
+
+    def _reused_or_run(self, spec: StepSpec, state: StepState) -> tuple[StepRecord, StepState]:
+        reuse, watcher, output = self._course.reuse, self._driver.watcher, self.folder.step(spec.name)
+        taken = reuse.take(spec, self.records, output, self._driver.interrupt.check) if reuse else None
+        if taken is not None:
+            watcher.step_moved(StepProgress(spec.name, REUSED, 1, 1))
+            made_by = taken.origin
+            return taken.record, replace(state, reused_from=made_by.execution_id, reused_run_id=made_by.run_id)
+        record = self._driver.engine.run_step(self._job(spec), watcher.step_moved)
+        if reuse is not None:
+            reuse.made(spec, output)
+        return record, state
 
     def _job(self, spec: StepSpec) -> StepJob:
         given = self._course.given
@@ -205,7 +294,8 @@ class _Run:
 
     def _keep_recipe(self) -> None:
         records = self.records
-        layers = {name: digest for record in records.values() for name, digest in record.outputs.items()}
+        made = {name: digest for record in records.values() for name, digest in record.outputs.items()}
+        layers = {name: digest for name, digest in {**made, **self._course.given_layers}.items() if digest is not None}
         timings = {f"{name}.wall_s": record.wall_s for name, record in records.items()}
         self.recipe = replace(self.recipe, outputs=Outputs(layers), timings=timings)
         replace_whole(self.folder.recipe, self.recipe.to_json())

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import psutil
 
-from ctr_pipeline.engines.local import LOG_SUFFIX, PARTIAL_SUFFIX
+from ctr_pipeline.engines.attempt import LOG_SUFFIX, PARTIAL_SUFFIX
 from tracking.aside import replace_whole
 from tracking.code import HOME_MARK
 from tracking.errors import InputError
@@ -26,6 +26,8 @@ SETTINGS_FILE: Final = "settings.json"
 RECIPE_FILE: Final = "recipe.json"
 PROVENANCE_FOLDER: Final = "provenance"
 RUNS_FOLDER: Final = "runs"
+NOISE_FILE: Final = "noise.json"
+_NOISE: Final = "noise"
 # What a home holds, by the beginnings of the names; a database has files of its own beside it.
 _OF_A_HOME: Final = (RUNS_FOLDER, "store", "cache", "mlflow.db", "artifacts", "ui.log", HOME_MARK, ".gitignore")
 # How far corrections of the clock move when a process seems to have begun.
@@ -37,17 +39,34 @@ _START_FIELD: Final = 22 - 3
 
 @dataclass(frozen=True, slots=True)
 class StepState:
-    """One attempt at a step; times in milliseconds since 1970 UTC."""
+    """One attempt at a step, or one of the extra runs that measure the noise band.
+
+    Attributes:
+        name: of the step, or `noise-N`.
+        status: of the attempt.
+        started_ms: milliseconds since 1970 UTC.
+        ended_ms: milliseconds since 1970 UTC, None while it runs.
+        reused_from: the execution that made the output, None where this attempt did.
+        reused_run_id: the tracker's id of the step's run there, None where it is not known.
+    """
 
     name: str
     status: RunStatus
     started_ms: int
     ended_ms: int | None = None
+    reused_from: str | None = None
+    reused_run_id: str | None = None
 
     @property
     def key(self) -> str:
         """The attempt's id within its execution."""
         return f"{self.name}@{self.started_ms}"
+
+    @property
+    def noise(self) -> int | None:
+        """The number of the extra run, from 1; None where this is a step."""
+        kind, _, number = self.name.partition("-")
+        return int(number) if kind == _NOISE and number.isdecimal() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +121,8 @@ class Execution:
         tags: of all its runs: commit, data version, who, where.
         ended_ms: milliseconds since 1970 UTC, None while it runs.
         failure: in one line, why it failed.
-        steps: in the order they were started.
+        steps: in the order they were started; the extra runs of the noise band come behind them.
+        noise_failure: in one line, why the noise band that was asked for was not measured.
     """
 
     execution_id: str
@@ -116,6 +136,12 @@ class Execution:
     ended_ms: int | None = None
     failure: str | None = None
     steps: tuple[StepState, ...] = field(default=())
+    noise_failure: str | None = None
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether all steps are over and well: no extra run begins before."""
+        return any(step.noise is not None for step in self.steps)
 
     @property
     def was_left(self) -> bool:
@@ -175,6 +201,15 @@ class ExecutionFolder:
         """Folder of a step's output."""
         return self.path / name
 
+    @property
+    def noise_band(self) -> Path:
+        """The noise band and the runs that it was measured on."""
+        return self.path / NOISE_FILE
+
+    def noise(self, number: int) -> Path:
+        """Folder of what is kept of an extra run."""
+        return self.path / _NOISE / str(number)
+
     def leftovers(self) -> Iterator[Path]:
         """Yield half-written step folders."""
         yield from sorted(self.path.glob(f"*{PARTIAL_SUFFIX}"))
@@ -203,11 +238,17 @@ class ExecutionFolder:
         _write(self.path / RECORD_FILE, execution)
 
     def load_logged(self) -> Logged:
-        """Read how far the execution is logged."""
+        """Read how far the execution is logged.
+
+        Raises:
+            InputError: a newer version wrote it.
+        """
         path = self.path / LOGGED_FILE
         if not path.exists():
             return Logged()
         values = json.loads(path.read_bytes())
+        if values["format"] != FORMAT:
+            raise InputError(f"{path}: format == {values['format']}, must be {FORMAT}; update ctr-pipeline to read it")
         return Logged(**{key: value for key, value in values.items() if key != "format"})
 
     def save_logged(self, logged: Logged) -> None:
@@ -259,6 +300,11 @@ class Home:
         """Yield the folders of all executions, oldest first."""
         for path in sorted((self.path / RUNS_FOLDER).glob(f"*/{RECORD_FILE}")):
             yield ExecutionFolder(path.parent)
+
+
+def noise_name(number: int) -> str:
+    """Return the name of an extra run of the noise band."""
+    return f"{_NOISE}-{number}"
 
 
 def _write(path: Path, value: Execution | Logged) -> None:

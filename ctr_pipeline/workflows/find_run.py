@@ -8,7 +8,7 @@ from typing import Final
 from ctr_pipeline.data.splits import utc_text
 from ctr_pipeline.workflows.execution import ExecutionFolder
 from ctr_pipeline.workflows.place import Place
-from ctr_pipeline.workflows.recorder import EXECUTION_TAG, STEP_TAG
+from ctr_pipeline.workflows.recorder import EXECUTION_TAG, part_of
 from tracking.errors import InputError, TrackingError
 from tracking.records import RunRecord
 from tracking.tracker import Tracker
@@ -90,7 +90,7 @@ def find_folder(wanted: str, place: Place) -> ExecutionFolder:
 def parent_runs(tracker: Tracker, limit: int = _SEARCHED) -> Iterator[RunRecord]:
     """Yield the tracker's runs that are whole executions, newest first."""
     for record in tracker.runs(limit=limit):
-        if EXECUTION_TAG in record.tags and STEP_TAG not in record.tags:
+        if EXECUTION_TAG in record.tags and part_of(record.tags) is None:
             yield record
 
 
@@ -118,7 +118,7 @@ def _in_tracker(tracker: Tracker, wanted: str, place: Place) -> Iterator[_Name]:
         execution_id = record.tags[EXECUTION_TAG]
         folder = place.home.execution(execution_id)
         kept = folder if folder.is_there else None
-        found = FoundRun(parent.run_id, execution_id, kept, parent, record.tags.get(STEP_TAG))
+        found = FoundRun(parent.run_id, execution_id, kept, parent, part_of(record.tags))
         yield _Name(run_id, found, parent.start_ms, record.name)
         if found.step is None:
             yield _Name(execution_id, found, parent.start_ms, record.name)

@@ -1,6 +1,8 @@
 """`gc`: what may be removed from the home, and its removal.
 
-Nothing goes that a kept run names, that is younger than asked for, or that the tracker does not completely have.
+Nothing goes that a kept run names, that is younger than asked for, or that the tracker does not completely have. A
+store that is configured elsewhere (`data.store`) is shared: runs that this tracker never heard of may need what it
+holds, so nothing is ever removed from it.
 """
 
 from collections.abc import Callable, Iterator
@@ -147,7 +149,7 @@ class _Collector:
         return False
 
     def _manifests(self, protected: Protected) -> Iterator[Removable]:
-        for manifest in find("", self._place.store):
+        for manifest in find("", self._place.own_store):
             path = self._place.home.store / manifest.key
             if manifest.data_version not in protected.versions and self._is_old(path):
                 yield _item("manifest", path, "no kept run names it")
@@ -156,11 +158,11 @@ class _Collector:
         # A manifest that stays because it is young keeps its files.
         young = [
             manifest
-            for manifest in find("", self._place.store)
+            for manifest in find("", self._place.own_store)
             if not self._is_old(self._place.home.store / manifest.key)
         ]
         kept = protected.objects.union(file.sha256 for manifest in young for file in manifest.files)
-        for sha256 in self._place.store.files.digests():
+        for sha256 in self._place.own_store.files.digests():
             path = self._place.home.store / "sha256" / sha256[:2] / sha256[2:]
             if sha256 not in kept and self._is_old(path):
                 yield _item("object", path, "no kept run names it")

@@ -43,7 +43,7 @@ def protected_digests(
     """Return what kept executions, the tracker's runs and others name, with the stored files of every such version.
 
     Args:
-        place: whose store holds the data.
+        place: whose own store holds the data.
         trackers: whose runs count as kept unless they were deleted.
         kept: executions on disk that stay.
         others: what others keep, such as a ledger.
@@ -61,7 +61,7 @@ def protected_digests(
             found = found.union(named)
     for other in others:
         found = found.union(other)
-    held = (manifest for manifest in find("", place.store) if manifest.data_version in found.versions)
+    held = (manifest for manifest in find("", place.own_store) if manifest.data_version in found.versions)
     files = frozenset(file.sha256 for manifest in held for file in manifest.files)
     return found.union(Protected(objects=files))
 
@@ -81,7 +81,7 @@ def recipe_of(tracker: Tracker, record: RunRecord) -> Recipe | None:
 
 
 def _of_tracker(tracker: Tracker, place: Place) -> Iterator[Protected]:
-    pinned = {manifest.data_version for manifest in find("", place.store)}
+    pinned = {manifest.data_version for manifest in find("", place.own_store)}
     for record in parent_runs(tracker, _EVERY):
         version = record.tags.get(VERSION_TAG, "")
         yield Protected(versions=frozenset({version}))

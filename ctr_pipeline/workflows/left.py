@@ -11,6 +11,7 @@ from tracking.records import RunStatus
 
 DATA_FOLDER = "data"
 _FAILURE = "its driver was killed, or the machine went down"
+_NO_BAND = f"the noise band was not measured: {_FAILURE}"
 
 
 def is_over(execution: Execution) -> bool:
@@ -21,6 +22,7 @@ def is_over(execution: Execution) -> bool:
 def mark_killed(folder: ExecutionFolder) -> Execution:
     """Write down that an execution and the step it was in were killed, at the last sign of life; return it.
 
+    One whose steps were over, and that was only measuring its noise band, is finished without one.
     An execution that is not left as it says is returned unchanged.
     """
     execution = folder.load()
@@ -33,9 +35,13 @@ def mark_killed(folder: ExecutionFolder) -> Execution:
         else step
         for step in execution.steps
     )
-    killed = replace(execution, status=RunStatus.KILLED, ended_ms=ended_ms, failure=_FAILURE, steps=steps)
-    folder.save(killed)
-    return killed
+    over = replace(execution, ended_ms=ended_ms, steps=steps)
+    if execution.is_computed:
+        over = replace(over, status=RunStatus.FINISHED, noise_failure=None if folder.noise_band.exists() else _NO_BAND)
+    else:
+        over = replace(over, status=RunStatus.KILLED, failure=_FAILURE)
+    folder.save(over)
+    return over
 
 
 def last_sign_ms(folder: ExecutionFolder) -> int:

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Final
 
 from ctr_pipeline.config_file import LoadedSettings, load_settings
-from ctr_pipeline.data.pin import DataStore
+from ctr_pipeline.data.data_store import DataStore
+from ctr_pipeline.data.s3_fetched import FETCHED_FOLDER, FetchFolder
 from ctr_pipeline.workflows.execution import Execution, Home
 from ctr_pipeline.workflows.tracker import open_tracker, shown_uri
 from tracking.code import SourceTree
 from tracking.errors import InputError
 from tracking.folder_objects import FolderObjects
+from tracking.location import open_objects
+from tracking.objects import Objects
 from tracking.tracker import Tracker
 
 DEFAULT_CONFIG: Final = "configs/default.yaml"
@@ -26,12 +29,14 @@ class Place:
         home: where this machine keeps executions and pinned data.
         uri: of the tracker, with credentials where it has them: never to be shown.
         named: whether the caller named the tracker: it then goes before the one that an execution was told.
+        store_uri: where pinned data are kept, as configured (`data.store`); None is the home.
     """
 
     root: Path
     home: Home
     uri: str
     named: bool = False
+    store_uri: str | None = None
 
     @property
     def shown_uri(self) -> str:
@@ -50,12 +55,22 @@ class Place:
 
     @property
     def store(self) -> DataStore:
-        """The home's pinned data."""
-        return DataStore(FolderObjects(self.home.store))
+        """The pinned data, where they are kept as configured."""
+        return open_store(self.home, self.root, self.store_uri)
+
+    @property
+    def own_store(self) -> DataStore:
+        """The home's own pinned data, whatever is configured."""
+        return open_store(self.home, self.root, None)
 
     def holds(self, pinned_uri: str | None) -> bool:
-        """Whether a recipe's `pinned_uri` (the store, then `#` and the manifest's key) is this home's store."""
-        return pinned_uri is not None and pinned_uri.partition("#manifests/")[0] == self.store.objects.uri
+        """Whether a recipe's `pinned_uri` (the store, then `#` and the manifest's key) is a store of this place."""
+        return self.store_of(pinned_uri) is not None
+
+    def store_of(self, pinned_uri: str | None) -> DataStore | None:
+        """Return the store of this place, configured or the home's own, that a recipe's `pinned_uri` names."""
+        named = store_named_by(pinned_uri)
+        return next((store for store in (self.store, self.own_store) if store.objects.uri == named), None)
 
     def tracker(self) -> Tracker:
         """Open the tracker to read from it; no database is made.
@@ -86,9 +101,12 @@ class Place:
         Raises:
             TrackingError: it cannot be reached.
         """
+        return open_tracker(self.uri_of(execution), self.home)
+
+    def uri_of(self, execution: Execution) -> str:
+        """Return where the tracker is that was named, else the one that an execution was told; not to be shown."""
         # The record has no credentials; where it names the same tracker, ours does.
-        uri = self.uri if self.named or self.records(execution) else execution.tracking_uri
-        return open_tracker(uri, self.home)
+        return self.uri if self.named or self.records(execution) else execution.tracking_uri
 
     def records(self, execution: Execution) -> bool:
         """Whether this tracker is the one that an execution logs to."""
@@ -96,7 +114,7 @@ class Place:
 
 
 def find_place(start: Path, *, config: str | None = None, tracking_uri: str | None = None) -> Place:
-    """Return the home around a folder and the tracker: as given, as configured, or the home's own.
+    """Return the home around a folder, its tracker and its store: as given, as configured, or the home's own.
 
     Args:
         start: a folder of the project.
@@ -107,9 +125,12 @@ def find_place(start: Path, *, config: str | None = None, tracking_uri: str | No
         InputError: the config is broken.
     """
     place = find_home(start)
-    configured = _configured_uri(start, config)
+    chosen = config or default_config(start)
+    settings = None if chosen is None else load_settings(chosen).settings
+    configured = None if settings is None else settings.tracking.uri
     named = tracking_uri is not None or (config is not None and configured is not None)
-    return replace(place, uri=tracking_uri or configured or place.uri, named=named)
+    uri = tracking_uri or configured or place.uri
+    return replace(place, uri=uri, named=named, store_uri=None if settings is None else settings.data.store)
 
 
 def find_home(start: Path) -> Place:
@@ -136,6 +157,24 @@ def load_config(start: Path, config: str | None) -> LoadedSettings:
     return load_settings(config or default_config(start))
 
 
-def _configured_uri(start: Path, config: str | None) -> str | None:
-    chosen = config or default_config(start)
-    return None if chosen is None else load_settings(chosen).settings.tracking.uri
+def open_store(home: Home, root: Path, uri: str | None) -> DataStore:
+    """Return the pinned data of a home, or of a store of its own; nothing is read or made yet.
+
+    Args:
+        home: keeps what is fetched from S3, and the data where no store is named.
+        root: a relative folder is taken from here.
+        uri: a folder, `file:///folder` or `s3://bucket/prefix`; None is the home's own.
+
+    Raises:
+        InputError: the URI is none of these.
+    """
+    if uri is None:
+        objects: Objects = FolderObjects(home.store)
+    else:
+        objects = open_objects(uri if "://" in uri else (root / Path(uri).expanduser()).resolve())
+    return DataStore(objects, FetchFolder(home.cache / FETCHED_FOLDER))
+
+
+def store_named_by(pinned_uri: str | None) -> str | None:
+    """Return the store's URI inside a recipe's `pinned_uri`; `open_store` opens it from any machine that reaches it."""
+    return None if pinned_uri is None else pinned_uri.partition("#manifests/")[0]

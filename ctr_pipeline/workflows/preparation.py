@@ -17,6 +17,7 @@ from ctr_pipeline.data.pin import DataStore, open_pinned, pin
 from ctr_pipeline.data.source import Source
 from ctr_pipeline.steps.job import FILES_FOLDER, MANIFEST_FILE
 from ctr_pipeline.workflows.execution import Execution, ExecutionFolder, Home, Process
+from ctr_pipeline.workflows.place import open_store
 from ctr_pipeline.workflows.provenance import (
     Provenance,
     capture,
@@ -28,7 +29,6 @@ from ctr_pipeline.workflows.provenance import (
 )
 from ctr_pipeline.workflows.tracker import shown_uri
 from tracking.aside import replace_whole
-from tracking.folder_objects import FolderObjects
 from tracking.recipe import Recipe
 
 DATA_FOLDER: Final = "data"
@@ -66,12 +66,12 @@ def prepare_run(loaded: LoadedSettings, *, start: Path, argv: Sequence[str], sta
         InputError: the input is missing or broken, or a secret would be kept; nothing of the run is left.
     """
     kept = kept_settings(loaded.settings)
-    tree = find_tree(start, loaded)
+    tree = find_tree(start, loaded.settings.resolved())
     home = Home.find(tree.root or start)
     home.make()
-    store = DataStore(FolderObjects(home.store))
+    store = open_store(home, tree.root or start, loaded.settings.data.store)
     manifest = pin_data(loaded, store, home)
-    folder = home.execution(_new_execution_id(started_ms))
+    folder = home.execution(new_execution_id(started_ms))
     try:
         provenance = capture(tree, loaded, argv, folder.provenance, home.cache)
         recipe = _recipe(loaded, provenance, manifest, store, started_ms)
@@ -92,7 +92,7 @@ def pin_data(loaded: LoadedSettings, store: DataStore, home: Home) -> DatasetMan
     """
     data = loaded.settings.data
     data_format = DataFormat(data.format, data.delimiter, data.header, data.column_names)
-    source = Source.open(data.uri, data_format)
+    source = Source.open(data.uri, data_format, fetched=store.fetched)
     cache = DigestCache(home.cache / "digests")
     return pin(source, store, cache, name=loaded.settings.name, time_column=data.columns.time)
 
@@ -133,6 +133,7 @@ def _write_inputs(
     replace_whole(folder.recipe, recipe.to_json())
 
 
-def _new_execution_id(started_ms: int) -> str:
+def new_execution_id(started_ms: int) -> str:
+    """Return an id that sorts by time and that no other run has."""
     began = datetime.fromtimestamp(started_ms / 1000, UTC)
     return f"{began:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

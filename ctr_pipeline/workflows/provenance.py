@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ctr_pipeline.config import Settings
 from ctr_pipeline.config_file import LoadedSettings
@@ -24,7 +24,7 @@ PATCH_FILE: Final = "uncommitted.patch"
 LOCK_FILE: Final = "uv.lock"
 SNAPSHOT_RECORD: Final = "snapshot.json"
 # Data that no step's result depends on but through the data version.
-_NOT_CODE: Final = ("ctr_pipeline/data/samples",)
+NOT_CODE: Final = ("ctr_pipeline/data/samples",)
 # Stands for the value of a variable that no kept setting shows, such as a password.
 WITHHELD_VALUE: Final = "(withheld)"
 MUST_BE_LOCKED: Final = ("xgboost", "numpy", "pyarrow")
@@ -96,14 +96,14 @@ def kept_settings(settings: Settings) -> Settings:
     return settings
 
 
-def find_tree(start: Path, loaded: LoadedSettings) -> SourceTree:
+def find_tree(start: Path, settings: Mapping[str, Any]) -> SourceTree:
     """Return the source tree that a run belongs to, the product's own packages included.
 
     A folder that neither git nor a project file marks is no source tree: it may be a home folder full of other things.
     It becomes one only where the settings name functions that must lie there.
     """
     tree = SourceTree.find(start, PACKAGES)
-    if tree.is_git or is_project(tree.root or start) or _own_modules(loaded):
+    if tree.is_git or is_project(tree.root or start) or own_modules(settings):
         return tree
     return SourceTree.of_package(PACKAGES)
 
@@ -122,9 +122,9 @@ def capture(tree: SourceTree, loaded: LoadedSettings, argv: Sequence[str], into:
         SecretFoundError: a file that would be kept holds a secret.
     """
     into.mkdir(parents=True, exist_ok=True)
-    modules = _own_modules(loaded)
+    modules = own_modules(loaded.settings.resolved())
     own = tree.root if modules else None
-    code = code_files(PACKAGES, project=own, named=named_files(modules, tree.root), leave_out=_NOT_CODE)
+    code = code_files(PACKAGES, project=own, named=named_files(modules, tree.root), leave_out=NOT_CODE)
     state = git_state(tree)
     scanner = SecretScanner(cache / "secret-scan.json")
     snapshot = take_snapshot(tree, into, state=state, code=code, scanner=scanner)
@@ -184,6 +184,7 @@ def circumstances_of(
         data_uri=redact_url(loaded.settings.data.uri),
         file_digests={file.path: file.sha256 for file in manifest.files},
         pinned_uri=pinned_uri,
+        s3_versions={file.uri: file.s3_version_id for file in manifest.files if file.uri and file.s3_version_id},
         time_range=(utc_text(time_range.start_us), utc_text(time_range.end_us)) if time_range else (),
         user=environment.user,
         started_utc=started_utc,
@@ -211,10 +212,10 @@ def run_tags(provenance: Provenance, manifest: DatasetManifest, recipe_digest: s
     return tags
 
 
-def _own_modules(loaded: LoadedSettings) -> tuple[str, ...]:
-    """The modules of the functions that the settings name, but our own."""
-    custom = loaded.settings.features.custom
-    names = (*loaded.settings.evaluate.metrics.values(), *([custom] if custom is not None else []))
+def own_modules(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the modules of the functions that settings, as JSON values, name; but our own."""
+    custom = settings.get("features", {}).get("custom")
+    names = (*settings.get("evaluate", {}).get("metrics", {}).values(), *([custom] if custom is not None else []))
     modules = (name.partition(":")[0] for name in names)
     return tuple(module for module in modules if module.partition(".")[0] not in PACKAGES)
 

@@ -1,16 +1,22 @@
 """`run`: pin the data, state the recipe, run the steps, keep what they made, log it."""
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ctr_pipeline.config_file import LoadedSettings
 from ctr_pipeline.engines.interrupt import Interrupt
 from ctr_pipeline.engines.local import LocalEngine
+from ctr_pipeline.evaluation.noise import NoiseBand
 from ctr_pipeline.workflows.driver import Course, DrivenRun, Driver, Watcher, drive
+from ctr_pipeline.workflows.execution import ExecutionFolder
+from ctr_pipeline.workflows.noise_runs import NoisePlan
 from ctr_pipeline.workflows.preparation import prepare_run
+from ctr_pipeline.workflows.reuse import Reuse
+from ctr_pipeline.workflows.reuse_surroundings import loaded_sources
 from ctr_pipeline.workflows.tracker import open_tracker
 from tracking.aside import StoreError
 from tracking.errors import ProblemError, TrackingError
@@ -38,6 +44,9 @@ class RunReport:
         folder: of the outputs.
         tracking_uri: without credentials.
         wall_s: seconds.
+        reused: by step that was not run, the execution that made its output.
+        warnings: kept outputs that could not be reused, and why; why a noise band was not measured.
+        noise: what chance alone does to the run; None where it was not measured.
     """
 
     run_id: str | None
@@ -56,6 +65,9 @@ class RunReport:
     folder: Path
     tracking_uri: str
     wall_s: float
+    reused: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    noise: NoiseBand | None = None
 
 
 class UnloggedRunError(TrackingError):
@@ -77,6 +89,7 @@ def run_pipeline(
     start: Path,
     argv: Sequence[str],
     interrupt: Interrupt | None = None,
+    reuse: bool = True,
     clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
 ) -> RunReport:
     """Run the whole pipeline on this machine.
@@ -87,6 +100,7 @@ def run_pipeline(
         start: folder in the source tree that the run belongs to.
         argv: the command's arguments, for the record.
         interrupt: asked at safe points whether to end; None where the caller leaves signals to Python.
+        reuse: whether a step's earlier output may take its place.
         clock_ms: milliseconds since 1970 UTC.
 
     Raises:
@@ -99,19 +113,24 @@ def run_pipeline(
     interrupt = interrupt or Interrupt()
     began = time.monotonic()
     try:
+        # Before the engine's processes import them.
+        sources = loaded_sources()
         # Before the data are looked at: the engine imports meanwhile.
         engine = LocalEngine(interrupt)
         prepared = prepare_run(loaded, start=start, argv=argv, started_ms=clock_ms())
         uri = loaded.settings.tracking.uri or prepared.home.tracking_uri
         driver = Driver(engine, watcher, lambda: open_tracker(uri, prepared.home), interrupt, clock_ms)
-        driven = drive(driver, prepared, Course(code_folders=_code_folders(start, prepared.code_root)))
+        folders = _code_folders(start, prepared.code_root)
+        steps = Reuse.of(prepared, sources, look=reuse)
+        course = Course(code_folders=folders, reuse=steps, noise=NoisePlan.of(loaded.settings))
+        driven = drive(driver, prepared, course)
     except OSError as error:
         place = f" {error.filename}" if error.filename else ""
         raise StoreError(
             f"the run's files{place} cannot be read or written: {error.strerror or error}; free some space there, or "
             "mend their rights, then run again"
         ) from error
-    report = _report(driven, time.monotonic() - began)
+    report = replace(_report(driven, time.monotonic() - began), warnings=_warnings(driven, steps))
     if driven.unlogged is not None:
         raise UnloggedRunError(report, driven.unlogged) from driven.unlogged
     return report
@@ -137,7 +156,19 @@ def _report(driven: DrivenRun, wall_s: float) -> RunReport:
         folder=driven.folder.path,
         tracking_uri=driven.execution.tracking_uri,
         wall_s=round(wall_s, 2),
+        noise=_noise(driven.folder),
+        reused={state.name: state.reused_from for state in driven.execution.steps if state.reused_from is not None},
     )
+
+
+def _noise(folder: ExecutionFolder) -> NoiseBand | None:
+    band = folder.noise_band
+    return NoiseBand.from_record(json.loads(band.read_bytes()), str(band)) if band.exists() else None
+
+
+def _warnings(driven: DrivenRun, steps: Reuse) -> tuple[str, ...]:
+    failure = driven.execution.noise_failure
+    return steps.warnings if failure is None else (*steps.warnings, failure)
 
 
 def _code_folders(start: Path, root: Path | None) -> tuple[Path, ...]:

@@ -6,7 +6,7 @@ from ctr_pipeline.data.splits import utc_text
 from ctr_pipeline.workflows.execution import Execution, ExecutionFolder
 from ctr_pipeline.workflows.find_run import FoundRun
 from ctr_pipeline.workflows.place import Place
-from ctr_pipeline.workflows.recorder import FAILURE_TAG, STEP_TAG
+from ctr_pipeline.workflows.recorder import FAILURE_TAG, part_of
 from ctr_pipeline.workflows.run_documents import RunDocuments
 from ctr_pipeline.workflows.run_view import RunHead, StepView
 from tracking.recipe import Circumstances
@@ -79,7 +79,7 @@ def _from_record(
         outputs=None,
         steps=tuple(
             StepView(
-                child.tags.get(STEP_TAG, child.name),
+                part_of(child.tags) or child.name,
                 str(child.status),
                 child.run_id,
                 _seconds(child.start_ms, child.end_ms if child.status is not RunStatus.RUNNING else None),

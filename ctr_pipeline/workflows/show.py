@@ -3,14 +3,17 @@
 import csv
 import json
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ctr_pipeline.columns import ContextColumn
 from ctr_pipeline.config import Settings, flatten
+from ctr_pipeline.data.data_store import DataStore
 from ctr_pipeline.data.manifest import DatasetManifest
 from ctr_pipeline.data.pin import missing_files
+from ctr_pipeline.evaluation.evaluation_file import read_evaluation
 from ctr_pipeline.steps.job import MANIFEST_FILE, STEP_FILE
 from ctr_pipeline.workflows.execution import PROVENANCE_FOLDER, RECIPE_FILE, SETTINGS_FILE
 from ctr_pipeline.workflows.find_run import FoundRun, find_run
@@ -34,6 +37,7 @@ from ctr_pipeline.workflows.run_view import (
     SliceView,
     SplitView,
 )
+from tracking.aside import StoreError
 from tracking.errors import InputError
 from tracking.recipe import Circumstances, Recipe
 from tracking.snapshot import ARCHIVE_NAME
@@ -55,18 +59,31 @@ def show_run(wanted: str, place: Place) -> RunView:
         TrackingError: the tracker is needed and cannot be reached.
     """
     found = find_run(wanted, place)
-    with RunDocuments(found, lambda: _tracker_for(found, place)) as documents:
-        return _view(found, place, documents)
+    with RunDocuments(found, lambda: tracker_for(found, place)) as documents:
+        return view_of(found, place, documents)
 
 
-def _tracker_for(found: FoundRun, place: Place) -> Tracker:
+def tracker_for(found: FoundRun, place: Place) -> Tracker:
+    """Open the tracker that has a run.
+
+    Raises:
+        InputError: the home has no database yet.
+        TrackingError: it cannot be reached.
+    """
     return place.tracker() if found.folder is None else place.tracker_of(found.folder.load())
 
 
-def _view(found: FoundRun, place: Place, documents: RunDocuments) -> RunView:
-    recipe, settings = _recipe(found, documents), _settings(documents)
+def view_of(found: FoundRun, place: Place, documents: RunDocuments) -> RunView:
+    """Gather what a run was made of and how well it did.
+
+    Raises:
+        InputError: its documents are gone, or of a newer version.
+        TrackingError: the tracker is needed and cannot be reached.
+    """
+    recipe, settings = recipe_of(found, documents), _settings(documents)
     preprocessed, trained = _facts(documents, "preprocess"), _facts(documents, "train")
-    evaluation = _json(documents.of_run(_EVALUATION_FILE, f"evaluate/{_EVALUATION_FILE}"))
+    evaluated = documents.of_run(_EVALUATION_FILE, f"evaluate/{_EVALUATION_FILE}")
+    evaluation = read_evaluation(evaluated) if evaluated is not None else None
     return RunView(
         run=head_of(found, place, documents, recipe.circumstances),
         data=_data(recipe, settings, preprocessed, place, documents),
@@ -81,7 +98,12 @@ def _view(found: FoundRun, place: Place, documents: RunDocuments) -> RunView:
     )
 
 
-def _recipe(found: FoundRun, documents: RunDocuments) -> Recipe:
+def recipe_of(found: FoundRun, documents: RunDocuments) -> Recipe:
+    """Read a run's recipe.
+
+    Raises:
+        InputError: there is none, or it is of a newer version.
+    """
     path = documents.of_run(RECIPE_FILE, RECIPE_FILE)
     if path is None:
         name = found.run_id or found.execution_id
@@ -109,6 +131,13 @@ def _json(path: Path | None) -> Mapping[str, Any] | None:
     return values
 
 
+def _is_whole(manifest: DatasetManifest, store: DataStore) -> bool | None:
+    try:
+        return not missing_files(manifest, store)
+    except StoreError:  # out of reach: nobody knows
+        return None
+
+
 def _data(
     recipe: Recipe, settings: Mapping[str, Any], facts: Mapping[str, Any], place: Place, documents: RunDocuments
 ) -> DataView:
@@ -116,7 +145,7 @@ def _data(
     manifest = _manifest(documents)
     version = recipe.identity.data_digest[:32]
     roles = dict(_roles(settings))
-    here = place.holds(circumstances.pinned_uri)
+    store = place.store_of(circumstances.pinned_uri)
     return DataView(
         name=manifest.name if manifest else None,
         version=version,
@@ -126,7 +155,7 @@ def _data(
         files=tuple(FileView(f.path, f.size, f.n_rows, f.sha256) for f in manifest.files) if manifest else (),
         time_range=tuple(circumstances.time_range),
         pinned_uri=circumstances.pinned_uri,
-        pinned_here=not missing_files(manifest, place.store) if here and manifest else None,
+        pinned_here=_is_whole(manifest, store) if store and manifest else None,
         splits=tuple(
             SplitView(name, split["n_rows"], split["n_clicks"], split["digest"])
             for name, split in sorted(facts.get("splits", {}).items(), key=lambda item: _SPLITS.index(item[0]))
@@ -208,10 +237,14 @@ def _code_version(circumstances: Circumstances, digest: str) -> str:
     return circumstances.commit + ("-dirty" if circumstances.dirty else "")
 
 
-def _snapshot(archive: Path) -> Mapping[str, Any]:
-    with tarfile.open(archive, "r:gz") as opened:
-        file = opened.extractfile(SNAPSHOT_RECORD)
-        record: Mapping[str, Any] = json.loads(file.read()) if file else {"files": []}
+def _snapshot(archive: Path) -> Mapping[str, Any] | None:
+    """Return what a source archive lists; None where it is damaged, which must not hide the rest of a run."""
+    try:
+        with tarfile.open(archive, "r:gz") as opened:
+            file = opened.extractfile(SNAPSHOT_RECORD)
+            record: Mapping[str, Any] = json.loads(file.read()) if file else {"files": []}
+    except (OSError, EOFError, tarfile.TarError, zlib.error, KeyError, ValueError):
+        return None
     return record
 
 

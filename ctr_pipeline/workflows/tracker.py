@@ -1,6 +1,7 @@
 """Opening the tracker that the settings name."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from ctr_pipeline.workflows.execution import Home
@@ -10,8 +11,13 @@ from tracking.secrets import redact_url
 from tracking.tracker import Tracker
 
 
-def open_tracker(uri: str, home: Home) -> Tracker:
+def open_tracker(uri: str, home: Home, sources: Sequence[Path] = ()) -> Tracker:
     """Return the tracker at an MLflow tracking URI.
+
+    Args:
+        uri: where it is.
+        home: whose cache it may use.
+        sources: package folders that logged models carry; by default our own as they are imported here.
 
     Raises:
         TrackingError: it cannot be reached.
@@ -19,8 +25,8 @@ def open_tracker(uri: str, home: Home) -> Tracker:
     # MLflow takes seconds to import: only those who log pay for it, and on their own thread.
     from tracking.mlflow_tracker import MlflowTracker  # noqa: PLC0415 - see above
 
-    sources = [_package_folder(name) for name in PACKAGES]
-    return MlflowTracker(uri, sources=sources, templates=home.cache)
+    carried = sources or [_package_folder(name) for name in PACKAGES]
+    return MlflowTracker(uri, sources=carried, templates=home.cache)
 
 
 def shown_uri(uri: str) -> str:

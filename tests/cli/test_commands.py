@@ -32,7 +32,8 @@ except SystemExit as leaving:
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr)
 """
 _COMMANDS: Final = (
-    ["show"], ["data"], ["data", "pin"], ["data", "diff"], ["ui"], ["doctor"], ["sync"], ["gc"], ["completion"]
+    ["show"], ["diff"], ["data"], ["data", "pin"], ["data", "diff"], ["ui"], ["doctor"], ["sync"], ["gc"],
+    ["completion"],
 )  # fmt: skip
 
 

@@ -9,11 +9,20 @@ from uuid import uuid4
 import pytest
 
 from tests.plugins.mlflow_fixtures import mlflow_server, mlflow_templates, sqlite_tracker
+from tests.plugins.s3_fixtures import s3_bucket, s3_server, s3_variables, versioned_bucket
 from tracking.memory import MemoryTracker
 from tracking.mlflow_tracker import MlflowTracker
 from tracking.tracker import Tracker
 
-__all__ = ["mlflow_server", "mlflow_templates", "sqlite_tracker"]
+__all__ = [
+    "mlflow_server",
+    "mlflow_templates",
+    "s3_bucket",
+    "s3_server",
+    "s3_variables",
+    "sqlite_tracker",
+    "versioned_bucket",
+]
 
 START: Final = 1_700_000_000_000
 

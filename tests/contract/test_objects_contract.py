@@ -1,4 +1,4 @@
-"""What every adapter of `tracking.objects.Objects` does; S3 joins by one more entry in `ADAPTERS`."""
+"""What every adapter of `tracking.objects.Objects` does."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,17 +12,19 @@ from hypothesis import strategies as st
 from tracking.canonical import sha256_hex
 from tracking.errors import InputError
 from tracking.folder_objects import FolderObjects
+from tracking.location import open_objects
 from tracking.objects import MemoryObjects, ObjectChangedError, ObjectMissingError, Objects, check_key
 
-ADAPTERS: dict[str, Callable[[Path], Objects]] = {
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Objects]] = {
     "memory": lambda _: MemoryObjects(),
-    "folder": lambda folder: FolderObjects(folder / "objects"),
+    "folder": lambda request: FolderObjects(request.getfixturevalue("tmp_path") / "objects"),
+    "s3": lambda request: open_objects(f"{request.getfixturevalue('s3_bucket').uri}/objects"),
 }
 
 
 @pytest.fixture(params=ADAPTERS)
-def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
-    return ADAPTERS[request.param](tmp_path)
+def objects(request: pytest.FixtureRequest) -> Objects:
+    return ADAPTERS[request.param](request)
 
 
 def test_what_was_put_is_read_back(objects: Objects) -> None:
@@ -53,7 +55,7 @@ def test_who_puts_a_key_first_wins(objects: Objects) -> None:
 
 
 def test_of_many_at_once_exactly_one_wins(objects: Objects) -> None:
-    contents = [bytes([65 + index]) * 100_000 for index in range(16)]
+    contents = [bytes([65 + index]) * 100_000 for index in range(50)]
     barrier = Barrier(len(contents))
 
     def put(content: bytes) -> bool:
@@ -79,7 +81,7 @@ def test_a_missing_file_stores_nothing(objects: Objects, tmp_path: Path) -> None
     assert not objects.exists("k")
 
 
-@pytest.mark.parametrize("ask", [Objects.read, Objects.open, Objects.size])
+@pytest.mark.parametrize("ask", [Objects.read, Objects.open, Objects.size, Objects.vouched_sha256])
 def test_a_missing_object_is_named_with_the_remedy(objects: Objects, ask: Callable[..., object]) -> None:
     with pytest.raises(ObjectMissingError, match=r"^object a/k is not in .+: it was deleted, or never stored there"):
         getattr(objects, ask.__name__)("a/k")
@@ -94,6 +96,11 @@ def test_keys_are_listed_sorted_by_their_beginning(objects: Objects) -> None:
     assert list(objects.list("b")) == ["b/10", "b/2", "b/sub/3", "bc"]
     assert list(objects.list("b/1")) == ["b/10"]
     assert list(objects.list("nothing/")) == []
+
+
+def test_a_place_vouches_for_nothing_but_the_content(objects: Objects) -> None:
+    objects.put_if_absent("k", b"content")
+    assert objects.vouched_sha256("k") in {None, sha256_hex(b"content")}
 
 
 def test_a_folder_is_no_object(objects: Objects) -> None:

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins.s3_fixtures import s3_bucket, s3_server, s3_variables, versioned_bucket
+
+__all__ = ["s3_bucket", "s3_server", "s3_variables", "versioned_bucket"]
+
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, bytes], Path]:

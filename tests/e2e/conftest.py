@@ -5,8 +5,9 @@ import pytest
 
 from tests.e2e.workplace import Workplace, copy_checkout
 from tests.plugins.mlflow_fixtures import mlflow_server, mlflow_templates
+from tests.plugins.s3_fixtures import s3_bucket, s3_server, s3_variables, versioned_bucket
 
-__all__ = ["mlflow_server", "mlflow_templates"]
+__all__ = ["mlflow_server", "mlflow_templates", "s3_bucket", "s3_server", "s3_variables", "versioned_bucket"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,7 @@ def _run_on_small_disk(place: Workplace, folder: Path, size_kib: int) -> Outcome
         pytest.skip("no file system can be mounted here: user and mount namespaces are not allowed")
     folder.mkdir(parents=True)
     inside = f'mount -t tmpfs -o size={size_kib}k tmpfs {folder} && exec "$@"'
-    command = [*apart, "sh", "-c", inside, "sh", *place.command("run", "--config", "small.yaml")]
+    command = [*apart, "sh", "-c", inside, "sh", *place.command("run", "--no-reuse", "--config", "small.yaml")]
     done = subprocess.run(
         command, cwd=place.folder, env=place.environment(), capture_output=True, text=True, check=False, timeout=120
     )

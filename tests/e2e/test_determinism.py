@@ -31,7 +31,7 @@ class Result:
 
     @classmethod
     def of(cls, place: Workplace, *arguments: str, **variables: str) -> "Result":
-        report: dict[str, Any] = place.run("run", "--json", *arguments, **variables).report
+        report: dict[str, Any] = place.run("run", "--json", "--no-reuse", *arguments, **variables).report
         execution = Path(report["outputs"])
         outputs = _read_outputs(execution)
         return cls(report["data_version"], report["model_digest"], report["metrics"], outputs)

@@ -162,7 +162,7 @@ def test_an_interrupted_run_is_marked_killed_in_mlflow_and_leaves_no_half_writte
 def standing_in(place: Workplace, step: str) -> Iterator[Driver]:
     """Start a run and yield it when it stands still in a step; nothing of it survives the block."""
     words, variables = _holding(place, step)
-    process = place.start("run", "--json", "--config", "small.yaml", *words, **variables)
+    process = place.start("run", "--json", "--no-reuse", "--config", "small.yaml", *words, **variables)
     try:
         wait_for(f"progress of {step}", lambda: _said(place, process, step))
         yield Driver(process, wait_for("the step's process", lambda: _step_process(process)))

@@ -13,8 +13,9 @@ from textwrap import dedent
 
 import pytest
 
+from ctr_pipeline.engines.attempt import StepJob, StepProgress
 from ctr_pipeline.engines.interrupt import Interrupt
-from ctr_pipeline.engines.local import LocalEngine, StepJob, StepProgress
+from ctr_pipeline.engines.local import LocalEngine
 from ctr_pipeline.pipeline import PIPELINE, StepSpec
 from tests.house.project import ROOT
 from tests.small_log import data_folder, impressions, run_steps, small_settings
@@ -189,7 +190,7 @@ def test_a_step_that_does_not_finish_leaves_nothing_and_is_explained(
 def test_a_step_that_ends_in_silence_on_a_full_disk_is_explained(
     engine: LocalEngine, attempt: Callable[[str], StepJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ctr_pipeline.engines.local._TOO_LITTLE_BYTES", 1 << 62)
+    monkeypatch.setattr("ctr_pipeline.engines.attempt._TOO_LITTLE_BYTES", 1 << 62)
     with pytest.raises(
         JobError, match=r"exit code 7: no space left in .*own\.partial; free some space there, or set CTR"
     ):
@@ -281,7 +282,8 @@ print(status.partition("SigBlk:")[2].split()[0])
 _DRIVER = """
 import sys
 from pathlib import Path
-from ctr_pipeline.engines.local import LocalEngine, StepJob
+from ctr_pipeline.engines.attempt import StepJob
+from ctr_pipeline.engines.local import LocalEngine
 from ctr_pipeline.pipeline import StepSpec
 
 if __name__ == "__main__":

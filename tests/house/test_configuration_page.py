@@ -60,8 +60,9 @@ def test_the_page_tells_identity_from_circumstance_as_the_settings_do() -> None:
     named = {
         key.rpartition(".")[0] + ".*" if key.startswith(("tracking.", "runtime.")) else key for key in circumstantial
     }
-    assert named == {"name", "tracking.*", "runtime.*", "data.uri"}
-    assert "`name`, `tracking.*`, `runtime.*` and `data.uri` say where" in PAGE.read_text(encoding="utf-8")
+    assert named == {"name", "tracking.*", "runtime.*", "data.uri", "data.store"}
+    text = " ".join(PAGE.read_text(encoding="utf-8").split())
+    assert "`name`, `tracking.*`, `runtime.*`, `data.uri` and `data.store` say where" in text
 
 
 def test_a_model_is_walked_into_lists_and_sections() -> None:

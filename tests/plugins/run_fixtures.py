@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from ctr_pipeline.config_file import load_settings
-from ctr_pipeline.engines.local import StepProgress
+from ctr_pipeline.engines.attempt import StepProgress
 from ctr_pipeline.workflows.execution import ExecutionFolder, Home
 from ctr_pipeline.workflows.place import Place
 from ctr_pipeline.workflows.run import RunReport, run_pipeline

@@ -16,6 +16,7 @@ from ctr_pipeline.steps.job import (
     PROGRESS_FILE,
     STEP_FILE,
     Job,
+    OutputFile,
     Progress,
     StepFunction,
     StepResult,
@@ -222,3 +223,17 @@ def test_the_peak_of_memory_is_told_in_bytes_on_every_system(
     monkeypatch.setattr("sys.platform", system)
     monkeypatch.setattr("resource.getrusage", lambda _: SimpleNamespace(ru_maxrss=3))
     assert job_module._peak_memory_bytes() == size
+
+
+def test_the_record_lists_every_other_file_with_its_digest(tmp_path: Path) -> None:
+    def step(job: Job) -> StepResult:
+        (job.output / "deep").mkdir()
+        (job.output / "deep" / "rows").write_bytes(b"abc")
+        job.progress.report("writing", 1, 1)
+        return StepResult({}, {}, ())
+
+    perform("own", step, Job(small_settings(), {}, tmp_path, Progress(tmp_path / "progress.json")))
+    files = read_step(tmp_path).files
+    assert files is not None
+    assert set(files) == {"deep/rows", "items.jsonl"}
+    assert files["deep/rows"] == OutputFile("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", 3)

@@ -5,9 +5,18 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.mlflow_fixtures import mlflow_server, mlflow_templates, sqlite_tracker
+from tests.plugins.s3_fixtures import s3_bucket, s3_server, s3_variables, versioned_bucket
 from tests.tracking.repository import Repository
 
-__all__ = ["mlflow_server", "mlflow_templates", "sqlite_tracker"]
+__all__ = [
+    "mlflow_server",
+    "mlflow_templates",
+    "s3_bucket",
+    "s3_server",
+    "s3_variables",
+    "sqlite_tracker",
+    "versioned_bucket",
+]
 
 
 @pytest.fixture

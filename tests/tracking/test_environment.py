@@ -117,7 +117,7 @@ def test_gpus_are_named(tmp_path: Path) -> None:
     for index in range(2):
         (tmp_path / str(index)).mkdir()
         (tmp_path / str(index) / "information").write_text("Model: \t\t Big GPU\nIRQ: 1\n")
-    assert environment._gpu_models(tmp_path) == ("Big GPU", "Big GPU")
+    assert environment.gpu_models(tmp_path) == ("Big GPU", "Big GPU")
 
 
 def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ def test_pinned_data_of_a_kept_run_stay(run_copy: FinishedRun) -> None:
 
 
 def test_pinned_data_that_no_run_names_go(run_copy: FinishedRun, tmp_path: Path) -> None:
-    pin_source(find_source(tmp_path, str(write_log(tmp_path / "other.csv", 50, seed=9)), None), run_copy.place)
+    other = str(write_log(tmp_path / "other.csv", 50, seed=9))
+    pin_source(find_source(tmp_path, other, None, run_copy.place), run_copy.place)
     found = plan(run_copy, days=400.0)
     assert kinds(found)["manifest"] == kinds(found)["object"] == 1
     collect(found)

@@ -104,7 +104,7 @@ def test_own_code_outside_the_tree_is_in_the_digest_and_in_the_snapshot(
     (package / "feat.py").write_text("STEP = 1\n")
     monkeypatch.syspath_prepend(package.parent)
     loaded = loaded_from(repository, 'features: {custom: "demo_team.feat:add"}\n', {})
-    tree = find_tree(repository.root, loaded)
+    tree = find_tree(repository.root, loaded.settings.resolved())
     first = capture(tree, loaded, ["run"], tmp_path / "one", tmp_path / "cache")
     (package / "feat.py").write_text("STEP = 2\n")
     second = capture(tree, loaded, ["run"], tmp_path / "two", tmp_path / "cache")

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ class _Tracker:
 
     def __init__(self) -> None:
         self.params: dict[str, dict[str, str]] = {}
+        self.tags: dict[str, dict[str, str]] = {}
 
     def create_run(self, *, name: str, **_: object) -> str:
         self.params[name] = {}
@@ -31,6 +33,9 @@ class _Tracker:
     def log(self, run_id: str, items: Iterable[Item], **_: object) -> LogResult:
         self.params[run_id].update({item.key: item.value for item in items if isinstance(item, Param)})
         return LogResult(None)
+
+    def set_tags(self, run_id: str, tags: dict[str, str]) -> None:
+        self.tags.setdefault(run_id, {}).update(tags)
 
     def finish(self, run_id: str, status: RunStatus, end_ms: int) -> None:
         """End nothing."""
@@ -77,3 +82,28 @@ def test_different_names_have_different_keys_that_trackers_take(names: list[str]
     keys = flatten({"clip": dict.fromkeys(names, 1)} if names else {})
     assert len(keys) == len(names)
     assert [Param(key, value).key for key, value in keys.items()] == list(keys)
+
+
+@pytest.mark.parametrize(
+    ("run_id", "tags"),
+    [
+        ("b" * 32, {"ctr.reused_from": "first", "ctr.reused_run_id": "b" * 32}),
+        (None, {"ctr.reused_from": "first"}),
+    ],
+    ids=["known", "unknown"],
+)
+def test_a_reused_steps_run_names_who_made_its_output_and_no_other_run_does(
+    tmp_path: Path, run_id: str | None, tags: dict[str, str]
+) -> None:
+    (tmp_path / "provenance").mkdir()
+    (tmp_path / "train").mkdir()
+    (tmp_path / "settings.json").write_text("{}", encoding="utf-8")
+    write_items(tmp_path / "train" / ITEMS_FILE, ())
+    state = StepState("train", RunStatus.FINISHED, 1, 2, "first", run_id)
+    execution = Execution("id", "run", "ctr", "memory", 1, Process("host", 1, 0.0), steps=(state,))
+    tracker = _Tracker()
+    recorder = Recorder(cast("Tracker", tracker), ExecutionFolder(tmp_path))
+    recorder.begin(execution)
+    recorder.begin_step(execution, state)
+    recorder.end_step(execution, state)
+    assert tracker.tags == {"run/train": tags}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ctr_pipeline.config_file import load_settings
+from ctr_pipeline.engines.attempt import StepJob
 from ctr_pipeline.engines.interrupt import Interrupt
-from ctr_pipeline.engines.local import StepJob
 from ctr_pipeline.steps.job import StepRecord, read_step
 from ctr_pipeline.workflows import driver, run
 from ctr_pipeline.workflows.execution import Execution, Home

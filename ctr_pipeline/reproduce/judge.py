@@ -1,0 +1,112 @@
+"""The verdict's rules, and the likely cause of the first divergence. Pure: values in, values out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ctr_pipeline.reproduce.layers import ROUNDED, first_divergence
+from ctr_pipeline.reproduce.verdict import Circumstance, Difference, Layer, Verdict
+
+# Which differences can move a layer, the likeliest first; what is not named here can be moved by all of them.
+_MOVERS: Final = {
+    "split": ("data", "settings", "code", "clock", "environment"),
+    "encoder": ("settings", "code", "data", "environment", "clock"),
+    "booster": ("environment", "settings", "code", "data", "clock"),
+    "model": ("environment", "settings", "code", "data", "clock"),
+}
+_ANY: Final = ("code", "environment", "data", "settings", "clock")
+# Circumstances that can move results although they should not.
+_SUSPECTS: Final = ("cpu", "gpus", "platform", "n_cores", "variables.", "timezone", "image_digest")
+_MOST: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a verdict rests on.
+
+    Attributes:
+        layers: with both digests.
+        differences: what went in and is not the same.
+        circumstances: that differ.
+        rounded: whether predictions and metrics differ by rounding only, while the margins are the same bits.
+        inside_band: whether all differences are inside the noise band; None where it was not measured, or nothing can
+            be compared with it.
+        new_data: whether other data were asked for and given.
+    """
+
+    layers: tuple[Layer, ...]
+    differences: tuple[Difference, ...]
+    circumstances: tuple[Circumstance, ...] = ()
+    rounded: bool = False
+    inside_band: bool | None = None
+    new_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A verdict with its reason.
+
+    Attributes:
+        verdict: the answer.
+        first_divergence: the first output layer that differs.
+        cause: the likely cause in one line; None where nothing differs.
+        reason: the verdict's reason in one line.
+    """
+
+    verdict: Verdict
+    first_divergence: str | None
+    cause: str | None
+    reason: str
+
+
+def decide(evidence: Evidence) -> Finding:
+    """Return the verdict of the evidence."""
+    layers = evidence.layers
+    first = first_divergence(layers)
+    same_identity = all(layer.is_equal for layer in layers if layer.part == "identity")
+    went_in = _joined(evidence.differences)
+    if evidence.new_data:
+        return Finding(Verdict.NEW_DATA, first, went_in, f"run on other data: {went_in or 'see the layers'}")
+    if first is None and same_identity:
+        return Finding(Verdict.IDENTICAL, None, None, "what went in and all that came out are the same")
+    if first is None:
+        cause = went_in or "the identity differs; see the layers"
+        return Finding(Verdict.EQUIVALENT, None, cause, f"all outputs are equal although {cause}")
+    cause = _cause(first, evidence)
+    if evidence.rounded and first in ROUNDED:
+        reason = f"the margins are the same bits; {first} differ in the last digits of log and exp: {cause}"
+        return Finding(Verdict.EQUIVALENT, first, cause, reason)
+    if evidence.inside_band:
+        reason = f"{first} is the first layer that differs ({cause}), and every difference is inside the noise band"
+        return Finding(Verdict.EQUIVALENT, first, cause, reason)
+    return Finding(Verdict.DIVERGED, first, cause, f"{first} is the first layer that differs: {cause}")
+
+
+def _cause(first: str, evidence: Evidence) -> str:
+    movers = _MOVERS.get(first.partition(".")[0], _ANY)
+    named = sorted(evidence.differences, key=lambda difference: _place(difference.layer, movers))
+    inputs = "" if evidence.layers and first.startswith("split") else _equal_before(first, evidence.layers)
+    if named:
+        return _joined(named) + inputs
+    around = [item for item in evidence.circumstances if item.name.startswith(_SUSPECTS)]
+    if around:
+        told = "; ".join(f"{item.name} {item.original} -> {item.again}" for item in around[:_MOST])
+        return f"nothing that is recorded as deciding differs, but around it: {told}{inputs}"
+    return f"nothing that is recorded differs: chance that no seed governs, or something unrecorded{inputs}"
+
+
+def _equal_before(first: str, layers: Sequence[Layer]) -> str:
+    """Return in words which outputs before the first divergence are equal."""
+    outputs = [layer.name for layer in layers if layer.part == "output"]
+    before = outputs[: outputs.index(first)] if first in outputs else []
+    return f" ({', '.join(before)} identical)" if before else ""
+
+
+def _place(layer: str, movers: Sequence[str]) -> int:
+    return movers.index(layer) if layer in movers else len(movers)
+
+
+def _joined(differences: Sequence[Difference]) -> str:
+    shown = "; ".join(difference.what for difference in differences[:_MOST])
+    more = len(differences) - _MOST
+    return f"{shown}; and {more} more" if more > 0 else shown

@@ -1,0 +1,77 @@
+"""What a `uv.lock` says of each package: version, where it comes from, and the digests of its files."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tracking.errors import InputError
+
+_LOCAL: Final = ("editable", "virtual", "directory", "path")
+
+
+@dataclass(frozen=True, slots=True)
+class LockedPackage:
+    """A package of a lock file.
+
+    Attributes:
+        name: normalised (`scikit-learn`).
+        version: "" where the lock has none (a project whose version is computed).
+        index: URL of the package index; None where it comes from elsewhere.
+        url: of a file or a repository with its commit; None where it comes from an index.
+        is_local: whether it lies in a folder of the project, whose files the source snapshot holds.
+        hashes: `sha256:...` of each of its files.
+    """
+
+    name: str
+    version: str
+    index: str | None
+    url: str | None
+    is_local: bool
+    hashes: tuple[str, ...]
+
+    @property
+    def requirement(self) -> str:
+        """The package as a line of a requirements file, its digests included."""
+        if self.url is not None:
+            return f"{self.name} @ {self.url}"
+        return " ".join([f"{self.name}=={self.version}", *(f"--hash={digest}" for digest in self.hashes)])
+
+
+def locked_packages(path: Path) -> tuple[LockedPackage, ...]:
+    """Read a lock file; a package that is locked in several versions comes once for each.
+
+    Raises:
+        InputError: it is no lock file.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tuple(_package(entry) for entry in values.get("package", ()))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"lock file {path} cannot be read ({error}); restore it from the run's provenance") from error
+
+
+def _package(entry: Mapping[str, Any]) -> LockedPackage:
+    source = entry.get("source", {})
+    return LockedPackage(
+        name=entry["name"],
+        version=entry.get("version", ""),
+        index=source.get("registry"),
+        url=_url(source),
+        is_local=any(kind in source for kind in _LOCAL),
+        hashes=tuple(sorted(set(_hashes(entry)))),
+    )
+
+
+def _url(source: Mapping[str, str]) -> str | None:
+    if "git" in source:
+        place, _, commit = source["git"].partition("#")
+        return f"git+{place.partition('?')[0]}@{commit}"
+    return source.get("url")
+
+
+def _hashes(entry: Mapping[str, Any]) -> Iterator[str]:
+    for file in (entry.get("sdist", {}), *entry.get("wheels", ())):
+        if "hash" in file:
+            yield file["hash"]
