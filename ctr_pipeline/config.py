@@ -217,7 +217,10 @@ class Settings(Section):
         return values
 
     def identity(self) -> dict[str, Any]:
-        """Return the part that decides the result, as plain JSON values: all but names, places, threads and the noise band."""
+        """Return the part that decides the result, as plain JSON values.
+
+        That is all but names, places, threads and what is measured beside the run.
+        """
         values = {key: value for key, value in self.resolved().items() if key not in _CIRCUMSTANTIAL}
         values["data"] = {key: value for key, value in values["data"].items() if key not in {"uri", "store"}}
         return values

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 from tracking.errors import InputError
 
@@ -34,9 +35,8 @@ class LockedPackage:
     @property
     def requirement(self) -> str:
         """The package as a line of a requirements file, its digests included."""
-        if self.url is not None:
-            return f"{self.name} @ {self.url}"
-        return " ".join([f"{self.name}=={self.version}", *(f"--hash={digest}" for digest in self.hashes)])
+        place = f"{self.name}=={self.version}" if self.url is None else f"{self.name} @ {self.url}"
+        return " ".join([place, *(f"--hash={digest}" for digest in self.hashes)])
 
 
 def locked_packages(path: Path) -> tuple[LockedPackage, ...]:
@@ -66,8 +66,10 @@ def _package(entry: Mapping[str, Any]) -> LockedPackage:
 
 def _url(source: Mapping[str, str]) -> str | None:
     if "git" in source:
-        place, _, commit = source["git"].partition("#")
-        return f"git+{place.partition('?')[0]}@{commit}"
+        asked, _, commit = source["git"].partition("#")
+        place, _, query = asked.partition("?")
+        folder = parse_qs(query).get("subdirectory", [])
+        return f"git+{place}@{commit}" + "".join(f"#subdirectory={name}" for name in folder)
     return source.get("url")
 
 

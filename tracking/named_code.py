@@ -1,5 +1,6 @@
 """The files that modules named in the settings bring along: found as Python would find them, and nothing is run."""
 
+import ast
 import importlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,8 @@ def named_files(modules: Iterable[str], root: Path | None, path: Sequence[str] |
     """The files behind modules, wherever they lie, by their path from the folder on Python's path.
 
     Of a package that is every `.py` and the small data files in it. The modules and packages in the same folder can be
-    imported beside it, so they belong to it; but not where the folder holds installed packages.
+    imported beside it, so they belong to it, and so do the small data files there whose names those modules state;
+    but not where the folder holds installed packages.
 
     Args:
         modules: Dotted names; one that cannot be found adds nothing, its first use says so.
@@ -30,6 +32,25 @@ def named_files(modules: Iterable[str], root: Path | None, path: Sequence[str] |
     return found
 
 
+def stated_files(folder: Path, modules: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    """Yield the data files in or below a folder that modules name in a text, such as a query beside its module.
+
+    Args:
+        folder: one that holds no installed packages, else there are none.
+        modules: files of Python.
+
+    Yields:
+        The path from the folder, and the file.
+    """
+    if _INSTALLED.intersection(folder.parts):
+        return
+    stated = {name for module in modules for name in _stated_names(module)}
+    for path in walk(folder) if stated else ():
+        file = folder / path
+        if file.name in stated and file.is_file() and is_package_file(path, file.stat().st_size):
+            yield path, file.resolve()
+
+
 def _files_behind(top: str, root: Path | None, path: Sequence[str] | None) -> Iterator[tuple[str, Path]]:
     spec = _spec(top, root, path)
     portions = [Path(portion) for portion in (spec.submodule_search_locations or ())] if spec else []
@@ -39,6 +60,8 @@ def _files_behind(top: str, root: Path | None, path: Sequence[str] | None) -> It
     if spec and not portions and spec.origin and Path(spec.origin).is_file():
         yield Path(spec.origin).name, Path(spec.origin).resolve()
         yield from _siblings(Path(spec.origin).parent)
+        folder = Path(spec.origin).parent
+        yield from stated_files(folder, sorted(folder.glob("*.py")))
 
 
 def _spec(top: str, root: Path | None, path: Sequence[str] | None) -> ModuleSpec | None:
@@ -58,6 +81,19 @@ def _siblings(folder: Path) -> Iterator[tuple[str, Path]]:
             yield path.name, path.resolve()
         elif (path / "__init__.py").is_file() and path.name not in NOT_IMPORTED_AT_TOP and not is_pruned(path):
             yield from _package(path.name, path)
+
+
+def _stated_names(module: Path) -> Iterator[str]:
+    """Yield the last part of each text in a module that could be a data file's path; none where it cannot be parsed."""
+    try:
+        tree = ast.parse(module.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    for text in texts:
+        name = text.rpartition("/")[2]
+        if "." in name and not name.endswith(".py"):
+            yield name
 
 
 def _package(name: str, folder: Path) -> Iterator[tuple[str, Path]]:

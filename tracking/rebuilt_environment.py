@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,8 @@ FORMAT: Final = 1
 STAMP_FILE: Final = "environment.json"
 _VENV: Final = "venv"
 _PUBLIC_INDEX: Final = "https://pypi.org/simple"
-_NAMED: Final = re.compile(r"\b([A-Za-z0-9][\w.-]*)==([\w.+!-]+)")
+_NAMED: Final = re.compile(r"\b([A-Za-z0-9][\w.-]*)(?:==| @ )")
+_CHANGED: Final = re.compile(r"Hash mismatch for `([A-Za-z0-9][\w.-]*)")
 _INSTALL: Final = ("pip", "install", "--no-deps")
 
 
@@ -178,7 +179,12 @@ def has_python(version: str) -> bool:
     with TemporaryDirectory(prefix="ctr-python-") as folder, suppress(UvError):
         run_uv(["python", "find", version], cwd=_stand_in(Path(folder), version))
         return True
-    return bool(run_uv(["python", "list", "--only-downloads", "--all-versions", version], cwd=Path("/")).strip())
+    try:
+        return bool(run_uv(["python", "list", "--only-downloads", "--all-versions", version], cwd=Path("/")).strip())
+    except UvError:
+        if find_uv() is None:
+            raise
+        return False  # a version that uv has never heard of, such as one built by hand
 
 
 def check_packages(plan: EnvironmentPlan) -> None:
@@ -251,23 +257,40 @@ def _stand_in(folder: Path, version: str) -> Path:
 
 
 def _install(plan: EnvironmentPlan, folder: Path, *more: str) -> None:
+    gone: list[str] = []
+    said: list[UvError] = []
     for lines, rules in ((plan.locked, ("--require-hashes",)), (plan.other, ())):
-        if lines:
-            try:
-                _pip(plan, lines, folder, *rules, *more)
-            except UvError as error:
-                raise MissingPackagesError(_gone(error.said, lines), str(error)) from error
+        for error, names in _failures(plan, lines, folder, *rules, *more):
+            said.append(error)
+            gone += names
+    if said:
+        raise MissingPackagesError(gone, str(said[0])) from said[0]
 
 
 def _install_tools(plan: EnvironmentPlan, folder: Path) -> tuple[str, ...]:
     """Install what the lock does not name, as far as it can be had, and return the rest."""
-    if not plan.tools:
-        return ()
-    try:
-        _pip(plan, plan.tools, folder)
-    except UvError:
-        return plan.tools
-    return ()
+    gone: set[str] = set()
+    for _, names in _failures(plan, plan.tools, folder):
+        gone.update(names or plan.tools)
+    return tuple(tool for tool in plan.tools if tool in gone)
+
+
+def _failures(
+    plan: EnvironmentPlan, lines: Sequence[str], folder: Path, *rules: str
+) -> Iterator[tuple[UvError, tuple[str, ...]]]:
+    """Install requirements; yield each failure with those that it names, and go on without them.
+
+    uv names the first one that cannot be had: the others are found by asking again.
+    """
+    while lines:
+        try:
+            _pip(plan, lines, folder, *rules)
+        except UvError as error:
+            gone = _gone(error.said, lines)
+            yield error, tuple(gone.values())
+            lines = [line for line in lines if gone and _name(line) not in gone]
+        else:
+            return
 
 
 def _pip(plan: EnvironmentPlan, lines: Iterable[str], folder: Path, *rules: str) -> None:
@@ -278,11 +301,20 @@ def _pip(plan: EnvironmentPlan, lines: Iterable[str], folder: Path, *rules: str)
     run_uv([*_INSTALL, *python, *indexes, *rules, "-r", requirements.name], cwd=folder)
 
 
-def _gone(said: str, lines: Sequence[str]) -> tuple[str, ...]:
-    """Return those of the requirements that an error of uv names."""
-    wanted = {normalised(line.partition("==")[0]): line.partition(" ")[0] for line in lines}
-    named = (normalised(match[1]) for match in _NAMED.finditer(said))
-    return tuple(sorted({wanted[name] for name in named if name in wanted}))
+def _gone(said: str, lines: Sequence[str]) -> dict[str, str]:
+    """Return those of the requirements that an error of uv names, by their names."""
+    wanted = {_name(line): line.partition(" --hash=")[0] for line in lines}
+    named = {normalised(match[1]) for match in _NAMED.finditer(said)}
+    changed = {normalised(match[1]) for match in _CHANGED.finditer(said)}
+    # Where a file is not the locked one, the others that are named are merely beside it.
+    return {
+        name: f"{wanted[name]} (the index has another file than the lock: hash mismatch)" if changed else wanted[name]
+        for name in sorted(wanted.keys() & (changed or named))
+    }
+
+
+def _name(line: str) -> str:
+    return normalised(line.partition(" @ ")[0].partition("==")[0])
 
 
 def _lacking(plan: EnvironmentPlan, built: RebuiltEnvironment) -> tuple[str, ...]:

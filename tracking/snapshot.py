@@ -19,7 +19,7 @@ from tracking.code import WALK_LIMIT, CodeFile, SourceTree, code_files, git_stat
 from tracking.git import GitState
 from tracking.git_patch import new_lines, removed_lines
 from tracking.secrets import Finding, SecretFoundError, SecretScanner
-from tracking.source_files import Candidate, LeftOut, SnapshotLimits, candidates, place_in_tree, select
+from tracking.source_files import Candidate, LeftOut, SnapshotLimits, candidates, is_kept_link, place_in_tree, select
 
 FORMAT = 1
 ARCHIVE_NAME = "source.tar.gz"
@@ -150,7 +150,7 @@ def take_snapshot(
 
 
 def _read(candidate: Candidate) -> tuple[SourceFile, bytes]:
-    if candidate.file.is_symlink():
+    if is_kept_link(candidate):
         kind, content = "link", os.fsencode(candidate.file.readlink())
     else:
         content = candidate.file.read_bytes()

@@ -137,6 +137,11 @@ def stays_inside(path: str, target: str) -> bool:
     return reached != ".." and not reached.startswith("../")
 
 
+def is_kept_link(candidate: Candidate) -> bool:
+    """Whether a file is a link that is kept as one: it leads to a place inside the same part."""
+    return candidate.file.is_symlink() and stays_inside(candidate.path, str(candidate.file.readlink()))
+
+
 def _of_tree(tree: SourceTree, state: GitState | None) -> Iterator[Candidate]:
     if tree.root is None:
         return
@@ -177,8 +182,11 @@ def _looked_at(candidate: Candidate) -> tuple[int, str]:
     except OSError:
         return 0, "it vanished"
     if stat.S_ISLNK(status.st_mode):
-        inside = stays_inside(candidate.path, str(candidate.file.readlink()))
-        return 0, "" if inside else "the link leads out of the tree"
+        if is_kept_link(candidate):
+            return 0, ""
+        if candidate.is_imported and candidate.file.is_file():
+            return candidate.file.stat().st_size, ""  # what it leads to is kept in its place
+        return 0, "the link leads out of the tree"
     return status.st_size, "" if stat.S_ISREG(status.st_mode) else "it is no regular file"
 
 

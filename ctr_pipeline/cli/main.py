@@ -97,7 +97,7 @@ def cli(ctx: click.Context, debug: bool) -> None:  # noqa: FBT001 - click passes
     """From raw impressions to an evaluated, tracked, reproducible click-through-rate model.
 
     Every command takes --json: one JSON object on standard output, everything else on standard error. Exit codes:
-    0 done, 1 a job failed, 2 wrong usage or bad input, 130 interrupted.
+    0 done, 1 a job failed, 2 wrong usage or bad input, 3 to 5 verdicts of reproduce, 130 interrupted.
     """
     ctx.ensure_object(_Wishes).debug = debug
 

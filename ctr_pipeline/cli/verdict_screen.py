@@ -7,6 +7,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.text import Text
 
+from ctr_pipeline.cli.new_data_tables import new_data_tables
 from ctr_pipeline.cli.output import page, print_json
 from ctr_pipeline.cli.show_tables import pairs, table
 from ctr_pipeline.report.numbers import NONE, figure, short, signed
@@ -63,7 +64,9 @@ def _blocks(judgement: Judgement) -> Iterator[RenderableType]:
             f"99 of 100 below {figure(margins.q99)}, largest {figure(margins.largest)} in log odds "
             f"({figure(margins.largest_probability)} as probability)"
         )
-    yield from _metrics([metric for metric in judgement.metrics if metric.original != metric.again])
+    yield from new_data_tables(judgement)
+    if not judgement.estimates:  # which say the same, with intervals
+        yield from _metrics([metric for metric in judgement.metrics if metric.original != metric.again])
     if judgement.circumstances:
         made = table("circumstance", "original", "again")
         for found in judgement.circumstances:

@@ -67,9 +67,16 @@ class ForeignEngine:
             raise
 
     def use_code(self, roots: Sequence[Path]) -> None:
-        """Say where the steps' code lies, the first folder first; asked for once, before the first step."""
+        """Say where the steps' code lies, the first folder first; asked for once, before the first step.
+
+        As in a run, the steps are imported before a team's folders come onto the path: a module there that is named
+        like one of a library's changes nothing.
+        """
         steps = [spec.module for spec in reversed(PIPELINE)]
-        self._order({"path": [str(root) for root in roots], "import": steps})
+        packages = {step.partition(".")[0] for step in steps}
+        ours = [root for root in roots if any(_holds(root, name) for name in packages)]
+        self._order({"path": [str(root) for root in ours], "import": steps})
+        self._order({"path": [str(root) for root in roots]})
 
     def run_step(self, attempt: StepJob, on_progress: Callable[[StepProgress], None]) -> StepRecord:
         """Run a step to its end and move its output into place; see `LocalEngine.run_step`."""
@@ -136,6 +143,10 @@ class ForeignEngine:
 def foreign_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variables that another version's steps get: all but those of this Python."""
     return {name: value for name, value in variables.items() if not name.startswith(_KEPT_BACK)}
+
+
+def _holds(root: Path, module: str) -> bool:
+    return (root / module).is_dir() or (root / f"{module}.py").is_file()
 
 
 def _arguments(attempt: StepJob) -> list[str]:

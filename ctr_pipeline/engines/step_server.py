@@ -69,7 +69,7 @@ def _obey(order: dict[str, Any], orders: _Orders, answers: int) -> None:
 def _import(name: str) -> None:
     try:
         importlib.import_module(name)
-    except Exception as error:  # noqa: BLE001 - the step that needs the module will say it better
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the step that needs the module will say it better
         print(f"step server: {name} cannot be imported beforehand: {error!r}", file=sys.stderr)  # noqa: T201 - its log
 
 
@@ -86,10 +86,10 @@ def _run(order: dict[str, Any], orders: _Orders) -> int:
         _become_step(order, watched)
     os.close(alive)
     os.close(watched)
-    while orders.is_waiting or ended not in select.select([ended, orders], [], [])[0]:
-        asked = orders.take()
-        os.kill(child, signal.SIGKILL if asked is None else asked["kill"])
-        if asked is None:
+    while orders.is_waiting or ended not in select.select([ended, orders.fileno()], [], [])[0]:
+        asked = orders.take() or {"kill": signal.SIGKILL}
+        os.kill(child, asked["kill"])
+        if asked["kill"] == signal.SIGKILL:
             break
     _, status = os.waitpid(child, 0)
     os.close(ended)

@@ -1,8 +1,8 @@
 """The sources of a custom function, carried in the model folder, so that the model scores raw rows on its own.
 
 What is carried: every top-level module and package that is loaded from the folder in which the custom module lies, a
-package with the small data files in it. An installed module is not carried but pinned, as is what the carried sources
-import.
+package with the small data files in it, a single module with those beside or below it that it names. An installed
+module is not carried but pinned, as is what the carried sources import.
 """
 
 import ast
@@ -17,6 +17,7 @@ from typing import Final
 from ctr_pipeline.features.custom import SETTING, load_function
 from tracking.code import is_package_file
 from tracking.errors import InputError
+from tracking.named_code import stated_files
 
 CODE_FOLDER: Final = "code"
 _INSTALLED: Final = ("site-packages", "dist-packages")
@@ -37,6 +38,10 @@ def carry_code(name: str, model: Path) -> None:
     for top in sorted({loaded.partition(".")[0] for loaded in sys.modules}):
         if not top.startswith("__") and top not in _OURS and _import_root(sys.modules.get(top)) == root:
             _copy(root, top, model / CODE_FOLDER)
+    code = model / CODE_FOLDER
+    for path, file in stated_files(root, sorted(code.glob("*.py"))):
+        (code / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, code / path)
 
 
 def use_carried_code(name: str, model: Path) -> None:
@@ -114,7 +119,9 @@ def _refuse_other_version(top: str, code: Path, model: Path) -> None:
     if top not in sys.modules:
         return
     root = _import_root(sys.modules[top])
-    carried = [code / f"{top}.py"] if (code / f"{top}.py").is_file() else sorted(_files(code / top))
+    single = code / f"{top}.py"
+    stated = [file for _, file in stated_files(code, [single])]
+    carried = [single, *stated] if single.is_file() else sorted(_files(code / top))
     if root is None or any(not _equal(file, root / file.relative_to(code)) for file in carried):
         raise InputError(
             f"{model} carries another version of module {top!r} than this process has loaded from {root}, must be the "

@@ -20,6 +20,7 @@ from ctr_pipeline.reproduce.differences import (
 from ctr_pipeline.reproduce.identity import Materials
 from ctr_pipeline.reproduce.judge import Evidence, decide
 from ctr_pipeline.reproduce.layers import layers_of
+from ctr_pipeline.reproduce.new_data import marked_frozen
 from ctr_pipeline.reproduce.original import PREDICTIONS
 from ctr_pipeline.reproduce.pinned_data import find_manifest
 from ctr_pipeline.reproduce.plan import Plan
@@ -30,6 +31,7 @@ from ctr_pipeline.reproduce.predictions import (
     original_predictions,
     read_predictions,
 )
+from ctr_pipeline.reproduce.then_and_now import then_and_now
 from ctr_pipeline.reproduce.verdict import (
     ColumnDifference,
     Difference,
@@ -57,7 +59,9 @@ def compare(plan: Plan, materials: Materials, driven: DrivenRun, scratch: Path) 
         scratch: folder for what has to be unpacked.
     """
     before, after = plan.recipe, driven.recipe
-    layers = layers_of(before, after, _why_missing(materials))
+    layers = layers_of(before, after)
+    if materials.is_frozen:
+        layers = tuple(marked_frozen(layer) for layer in layers)
     differences, columns = _differences(plan, materials, after, scratch)
     circumstances = circumstance_differences(before, after)
     metrics = _metrics(plan, driven)
@@ -73,6 +77,7 @@ def compare(plan: Plan, materials: Materials, driven: DrivenRun, scratch: Path) 
         new_data=plan.request.data is not None and before.identity.data_digest != after.identity.data_digest,
     )
     finding = decide(evidence)
+    beside = then_and_now(plan, materials, driven, scratch)
     return Judgement(
         verdict=finding.verdict,
         reason=finding.reason,
@@ -90,7 +95,9 @@ def compare(plan: Plan, materials: Materials, driven: DrivenRun, scratch: Path) 
         margins=margins,
         metrics=tuple(_with_band(metric, noise) for metric in metrics),
         noise=noise.to_record() if noise else None,
-        notes=tuple(_notes(plan, materials, noise)),
+        notes=(*_notes(plan, materials, noise), *beside.notes),
+        estimates=beside.estimates,
+        drift=beside.drift,
     )
 
 
@@ -203,10 +210,6 @@ def _side(driven: DrivenRun) -> RunSide:
         recipe_digest=driven.recipe.digest,
         wall_s=(ended_ms - execution.started_ms) / 1000,
     )
-
-
-def _why_missing(materials: Materials) -> str:
-    return f"not run: the original's {', '.join(materials.given)} was frozen" if materials.given else ""
 
 
 def _notes(plan: Plan, materials: Materials, noise: NoiseBand | None) -> Iterator[str]:

@@ -36,9 +36,9 @@ def changed_defaults(python: Path, before: Sequence[Path], after: Sequence[Path]
 def _defaults(python: Path, roots: Sequence[Path]) -> Mapping[str, Any] | None:
     """Return all defaults of a version; None where it does not tell them."""
     command = [str(python), "-I", "-c", _ASK, *(str(root) for root in roots)]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=_LONGEST_S)
     try:
-        values: Mapping[str, Any] = json.loads(done.stdout)
-    except ValueError:
+        done = subprocess.run(command, capture_output=True, check=False, timeout=_LONGEST_S)
+        values = json.loads(done.stdout)
+    except (ValueError, OSError, subprocess.TimeoutExpired):
         return None
-    return values
+    return values if isinstance(values, Mapping) else None

@@ -29,7 +29,7 @@ from tracking.uv import REMEDY, find_uv
 
 # The distribution of our own packages.
 _CARRIED: Final = ("ctr-pipeline",)
-_CURRENT: Final = "use the current environment explicitly with --use-current-env"
+CURRENT: Final = "use the current environment explicitly with --use-current-env"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _lock(original: Original, recipe: Recipe) -> tuple[Path | None, Ingredient]:
     if recipe.circumstances.lock_path is None:
         found = f"the run had no lock file: {len(packages)} packages by name and version"
         ready = lock_digest(None, packages) == wanted
-        return None, Ingredient("lock", ready, wanted, found, "" if ready else _CURRENT)
+        return None, Ingredient("lock", ready, wanted, found, "" if ready else CURRENT)
     path = original.documents.verified(
         LOCK, lambda copy: lock_digest(read_lock(copy, packages, must_be_locked=MUST_BE_LOCKED), packages) == wanted
     )
@@ -140,7 +140,7 @@ def _lock(original: Original, recipe: Recipe) -> tuple[Path | None, Ingredient]:
         n_copies = sum(1 for _ in original.documents.copies(LOCK))
         found = f"{n_copies} of {LOCK}, none is what was recorded" if n_copies else f"{LOCK} is gone"
         found += f" ({original.documents.unreachable})" if original.documents.unreachable else ""
-        return None, Ingredient("lock", ready=False, wanted=wanted, found=found, remedy=f"restore it, or {_CURRENT}")
+        return None, Ingredient("lock", ready=False, wanted=wanted, found=found, remedy=f"restore it, or {CURRENT}")
     return path, Ingredient("lock", ready=True, wanted=wanted, found=str(path))
 
 
@@ -153,13 +153,13 @@ def _installable(plan: EnvironmentPlan) -> Iterator[Ingredient]:
         yield Ingredient("packages", ready=True, wanted=f"{n_packages} packages", found="built before")
         return
     if find_uv() is None:
-        remedy = f"{REMEDY}, or {_CURRENT}"
+        remedy = f"{REMEDY}, or {CURRENT}"
         yield Ingredient(
             "python", ready=False, wanted=version, found="uv, which rebuilds it, is not here", remedy=remedy
         )
         return
     if not has_python(version):
-        remedy = f"install Python {version}, or {_CURRENT}"
+        remedy = f"install Python {version}, or {CURRENT}"
         yield Ingredient("python", ready=False, wanted=version, found="not here, and not to be fetched", remedy=remedy)
         return
     yield Ingredient("python", ready=True, wanted=version, found="found")
@@ -167,9 +167,9 @@ def _installable(plan: EnvironmentPlan) -> Iterator[Ingredient]:
         check_packages(plan)
     except MissingPackagesError as error:
         gone = ", ".join(error.names) or str(error)
-        remedy = f"give an index that has them (UV_DEFAULT_INDEX), or {_CURRENT}"
+        remedy = f"give an index that has them (UV_DEFAULT_INDEX), or {CURRENT}"
         yield Ingredient("packages", ready=False, wanted=f"{n_packages} packages", found=f"gone: {gone}", remedy=remedy)
     except ProblemError as error:
-        yield Ingredient("packages", ready=False, wanted=f"{n_packages} packages", found=str(error), remedy=_CURRENT)
+        yield Ingredient("packages", ready=False, wanted=f"{n_packages} packages", found=str(error), remedy=CURRENT)
     else:
         yield Ingredient("packages", ready=True, wanted=f"{n_packages} packages", found="can be installed")

@@ -63,23 +63,32 @@ def decide(evidence: Evidence) -> Finding:
     """Return the verdict of the evidence."""
     layers = evidence.layers
     first = first_divergence(layers)
-    same_identity = all(layer.is_equal for layer in layers if layer.part == "identity")
     went_in = _joined(evidence.differences)
     if evidence.new_data:
         return Finding(Verdict.NEW_DATA, first, went_in, f"run on other data: {went_in or 'see the layers'}")
-    if first is None and same_identity:
-        return Finding(Verdict.IDENTICAL, None, None, "what went in and all that came out are the same")
     if first is None:
-        cause = went_in or "the identity differs; see the layers"
-        return Finding(Verdict.EQUIVALENT, None, cause, f"all outputs are equal although {cause}")
+        return _of_equal_outputs(layers, went_in)
     cause = _cause(first, evidence)
-    if evidence.rounded and first in ROUNDED:
+    if evidence.rounded and all(layer.name in ROUNDED for layer in layers if _differs(layer)):
         reason = f"the margins are the same bits; {first} differ in the last digits of log and exp: {cause}"
         return Finding(Verdict.EQUIVALENT, first, cause, reason)
     if evidence.inside_band:
         reason = f"{first} is the first layer that differs ({cause}), and every difference is inside the noise band"
         return Finding(Verdict.EQUIVALENT, first, cause, reason)
     return Finding(Verdict.DIVERGED, first, cause, f"{first} is the first layer that differs: {cause}")
+
+
+def _of_equal_outputs(layers: Sequence[Layer], went_in: str) -> Finding:
+    if not any(layer.part == "output" for layer in layers):
+        return Finding(Verdict.DIVERGED, None, went_in or None, "no output is known, so nothing is proven")
+    if all(layer.is_equal for layer in layers):
+        return Finding(Verdict.IDENTICAL, None, None, "what went in and all that came out are the same")
+    cause = went_in or "the identity differs; see the layers"
+    return Finding(Verdict.EQUIVALENT, None, cause, f"all outputs are equal although {cause}")
+
+
+def _differs(layer: Layer) -> bool:
+    return layer.part == "output" and not layer.is_equal
 
 
 def _cause(first: str, evidence: Evidence) -> str:

@@ -20,6 +20,7 @@ from tracking.records import RunStatus
 from tracking.snapshot import ARCHIVE_NAME
 from tracking.tracker import Tracker
 
+REPRODUCES_TAG: Final = "reproduces"
 SOURCE: Final = f"{PROVENANCE_FOLDER}/{ARCHIVE_NAME}"
 LOCK: Final = f"{PROVENANCE_FOLDER}/{LOCK_FILE}"
 PATCH: Final = f"{PROVENANCE_FOLDER}/{PATCH_FILE}"
@@ -188,7 +189,7 @@ def find_original(run_id: str, place: Place, scratch: Path) -> Original:
         InputError: no run, or more than one, has such an id.
         TrackingError: the tracker is needed and cannot be reached.
     """
-    documents = Documents(find_run(run_id, place), place, scratch)
+    documents = Documents(find_run(run_id, place, passing_over=REPRODUCES_TAG), place, scratch)
     problem = ""
     for path in documents.copies(RECIPE_FILE):
         try:
@@ -201,6 +202,7 @@ def find_original(run_id: str, place: Place, scratch: Path) -> Original:
 def _metrics_in(path: Path) -> dict[str, Any]:
     try:
         metrics: dict[str, Any] = json.loads(path.read_bytes())["facts"]["metrics"]
-    except (OSError, ValueError, LookupError, TypeError):
+        canonical_json(metrics)
+    except (OSError, ValueError, LookupError, TypeError, InputError):
         return {}
     return metrics

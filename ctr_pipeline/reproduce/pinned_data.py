@@ -79,11 +79,12 @@ def find_manifest(original: Original, recipe: Recipe) -> tuple[DatasetManifest |
 def stores(original: Original, recipe: Recipe, request: Request) -> Iterator[DataStore]:
     """Yield the stores that may hold a run's data: the one that was named, the recorded one, this place's."""
     place = original.documents.place
-    named = (request.store, store_named_by(recipe.circumstances.pinned_uri))
-    for uri in dict.fromkeys(uri for uri in named if uri):
-        if uri == place.store.objects.uri or not (uri.startswith(SCHEME) or Path(uri).is_dir()):
-            continue  # this place's own come last; a folder of another machine is not here
-        yield open_store(place.home, place.root, uri)
+    recorded = store_named_by(recipe.circumstances.pinned_uri)
+    if request.store is not None:
+        yield open_store(place.home, place.root, request.store)
+    # This place's own come last; a folder of another machine is not here.
+    if recorded and recorded != place.store.objects.uri and (recorded.startswith(SCHEME) or Path(recorded).is_dir()):
+        yield open_store(place.home, place.root, recorded)
     yield place.store
     if place.own_store.objects.uri != place.store.objects.uri:
         yield place.own_store

@@ -1,5 +1,6 @@
 """Two runs' predictions of the same rows, paired by the rows' hashes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,13 +13,16 @@ import pyarrow.parquet as pq
 from ctr_pipeline.data.order import ROW_HASH
 from ctr_pipeline.data.version import table_digest
 from ctr_pipeline.evaluation.noise import MarginSpread
+from ctr_pipeline.reproduce.layers import MARGINS
 from ctr_pipeline.reproduce.original import PREDICTIONS, Original
 from ctr_pipeline.reproduce.verdict import MarginDifference
+from tracking.errors import ProblemError
 
 MARGIN: Final = "margin"
 PROBABILITY: Final = "probability"
 _ULPS: Final = 4
 _WANTED: Final = [ROW_HASH, MARGIN, PROBABILITY]
+_LAYERS: Final = {MARGINS: MARGIN, "predictions": PROBABILITY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +40,20 @@ class Predictions:
     probabilities: npt.NDArray[np.float64]
 
 
-def read_predictions(path: Path, margins_digest: str | None = None) -> Predictions | None:
-    """Read a run's predictions; None where they are not what the digest says, or cannot be read.
+def read_predictions(path: Path, digests: Mapping[str, str] | None = None) -> Predictions | None:
+    """Read a run's predictions; None where they are not what the digests say, or cannot be read.
 
     Args:
         path: `predictions.parquet`.
-        margins_digest: of the rows' margins; None takes the file as it is.
+        digests: by layer; None takes the file as it is.
     """
     try:
         table = pq.read_table(path, columns=_WANTED)
-    except (OSError, pa.ArrowException, KeyError):
-        return None
-    if margins_digest is not None and table_digest(table.select([ROW_HASH, MARGIN]), ordered=False) != margins_digest:
+        for layer, column in _LAYERS.items():
+            found = None if digests is None else table_digest(table.select([ROW_HASH, column]), ordered=False)
+            if digests is not None and found != digests.get(layer):
+                return None
+    except (OSError, pa.ArrowException, KeyError, ProblemError):
         return None
     rows, margins, probabilities = (_values(table, name) for name in _WANTED)
     order = np.lexsort((margins, rows))
@@ -56,10 +62,10 @@ def read_predictions(path: Path, margins_digest: str | None = None) -> Predictio
 
 def original_predictions(original: Original) -> Predictions | None:
     """Return the original's predictions from a copy that the recipe proves; None where there is none."""
-    wanted = original.recipe.outputs.layers.get("margins") if original.recipe else None
-    if wanted is None:
+    if original.recipe is None:
         return None
-    copies = (read_predictions(path, wanted) for path in original.documents.copies(PREDICTIONS))
+    digests = original.recipe.outputs.layers
+    copies = (read_predictions(path, digests) for path in original.documents.copies(PREDICTIONS))
     return next((found for found in copies if found is not None), None)
 
 

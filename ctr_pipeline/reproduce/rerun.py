@@ -19,7 +19,7 @@ from ctr_pipeline.engines.foreign import ForeignEngine
 from ctr_pipeline.engines.interrupt import Interrupt
 from ctr_pipeline.pipeline import FROZEN_INPUT, PIPELINE, PREPROCESS, TRAIN, StepSpec
 from ctr_pipeline.reproduce.identity import Materials, identity_of
-from ctr_pipeline.reproduce.original import PATCH
+from ctr_pipeline.reproduce.original import PATCH, REPRODUCES_TAG
 from ctr_pipeline.reproduce.plan import Plan
 from ctr_pipeline.steps.job import FILES_FOLDER, MANIFEST_FILE
 from ctr_pipeline.workflows.driver import Course, DrivenRun, Driver, Watcher, drive
@@ -35,7 +35,6 @@ from tracking.secrets import redact_url
 from tracking.snapshot import ARCHIVE_NAME
 from tracking.tracker import Tracker
 
-REPRODUCES_TAG: Final = "reproduces"
 # The run whose model was only tested.
 FROZEN_TAG: Final = "frozen_model_of"
 _SERVER_LOG: Final = "steps.log"
@@ -122,6 +121,7 @@ def _prepared(plan: Plan, materials: Materials, bench: Bench, folder: ExecutionF
     recipe = Recipe(identity_of(materials, plan.recipe.identity, deciding), around, grade=grade)
     replace_whole(folder.settings, json.dumps(materials.settings, indent=2).encode())
     replace_whole(folder.recipe, recipe.to_json())
+    now_tags = run_tags(current, manifest, recipe.digest) if current else {}
     execution = Execution(
         execution_id=folder.path.name,
         name=f"{materials.settings.get('name', 'ctr')}-{folder.path.name[-4:]}",
@@ -129,7 +129,7 @@ def _prepared(plan: Plan, materials: Materials, bench: Bench, folder: ExecutionF
         tracking_uri=shown_uri(bench.tracking_uri),
         started_ms=started_ms,
         process=Process.current(),
-        tags=_tags(plan, recipe, run_tags(current, manifest, recipe.digest) if current else {}),
+        tags=_tags(plan, recipe, now_tags, is_frozen=materials.is_frozen),
     )
     folder.save(execution)
     return PreparedRun(bench.home, folder, execution, recipe, None)
@@ -188,6 +188,7 @@ def _circumstances(plan: Plan, materials: Materials, current: Provenance | None,
         file_digests={file.path: file.sha256 for file in data.manifest.files},
         data_uri=redact_url(str(materials.settings["data"]["uri"])),
         pinned_uri=data.pinned_uri,
+        s3_versions={file.uri: file.s3_version_id for file in data.manifest.files if file.uri and file.s3_version_id},
         time_range=(utc_text(times.start_us), utc_text(times.end_us)) if times else (),
         user=now.user,
         started_utc=datetime.fromtimestamp(started_ms / 1000, UTC).isoformat(),
@@ -214,13 +215,17 @@ def _tags(plan: Plan, recipe: Recipe, current: Mapping[str, str], *, is_frozen: 
     """Return the tags that go with the code, and the re-run's own."""
     of_code = {key: value for key, value in (current or plan.original.tags).items() if key in _OF_CODE}
     frozen = {FROZEN_TAG: plan.original.name} if is_frozen else {}
-    return of_code | frozen | {
-        REPRODUCES_TAG: plan.original.name,
-        "data_version": recipe.identity.data_digest[:32],
-        "code_digest": recipe.identity.code_digest,
-        "recipe_digest": recipe.digest,
-        "mlflow.user": str(recipe.circumstances.user),
-        "mlflow.source.name": "ctr-pipeline reproduce",
-        "mlflow.source.type": "LOCAL",
-        "host": str(recipe.circumstances.host),
-    }
+    return (
+        of_code
+        | frozen
+        | {
+            REPRODUCES_TAG: plan.original.name,
+            "data_version": recipe.identity.data_digest[:32],
+            "code_digest": recipe.identity.code_digest,
+            "recipe_digest": recipe.digest,
+            "mlflow.user": str(recipe.circumstances.user),
+            "mlflow.source.name": "ctr-pipeline reproduce",
+            "mlflow.source.type": "LOCAL",
+            "host": str(recipe.circumstances.host),
+        }
+    )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
 
+from ctr_pipeline.data.drift import ColumnDrift
 from tracking.plain import plain
 
 FORMAT: Final = 1
@@ -154,6 +155,34 @@ class MetricDifference:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimated:
+    """A metric of one run's test rows: its value, its confidence interval, and how many rows and clicks there are."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n_rows: int
+    n_clicks: int
+
+
+@dataclass(frozen=True, slots=True)
+class EstimatePair:
+    """A metric of two runs on different data, each with its interval; None where a run has none."""
+
+    name: str
+    original: Estimated | None
+    again: Estimated | None
+
+    @property
+    def are_apart(self) -> bool | None:
+        """Whether the intervals have no value in common, which chance alone hardly does; None without both."""
+        old, new = self.original, self.again
+        if old is None or new is None or None in (old.low, old.high, new.low, new.high):
+            return None
+        return bool(new.low > old.high or old.low > new.high)  # type: ignore[operator] # none of them is None here
+
+
+@dataclass(frozen=True, slots=True)
 class MarginDifference:
     """Differences of the raw margins (log odds) of the same test rows, in absolute value.
 
@@ -210,6 +239,8 @@ class Judgement:
         metrics: of both runs.
         noise: what chance alone does, as kept with the original; None where it was not measured.
         notes: what else a reader must know, such as "a deliberate deviation".
+        estimates: on other data, the metrics of both runs with their intervals.
+        drift: on other data, how each column's values differ between the two.
     """
 
     verdict: Verdict
@@ -229,6 +260,8 @@ class Judgement:
     metrics: tuple[MetricDifference, ...] = ()
     noise: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = field(default=())
+    estimates: tuple[EstimatePair, ...] = ()
+    drift: tuple[ColumnDrift, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
         """Return the JSON object that `--json` prints and both runs keep."""

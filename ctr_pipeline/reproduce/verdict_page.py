@@ -27,6 +27,7 @@ from ctr_pipeline.report.blocks import (
 )
 from ctr_pipeline.report.numbers import NONE, counted, figure, short, signed
 from ctr_pipeline.report.page import render
+from ctr_pipeline.reproduce.new_data_sections import new_data_sections
 from ctr_pipeline.reproduce.verdict import Difference, Judgement, Layer, MetricDifference, RunSide, Verdict
 
 _BADGES: Final[Mapping[Verdict, tuple[Tone, str]]] = {
@@ -49,6 +50,7 @@ def verdict_page(judgement: Judgement) -> str:
         Section("Layers", tuple(_layers(judgement)), aside=verdict.meaning),
         Section("Causes", tuple(_causes(judgement)), aside="What went in and is not the same."),
         Section("Data", tuple(_columns(judgement)), aside="Columns that are not the same."),
+        *new_data_sections(judgement),
         Section("Predictions", tuple(_margins(judgement)), aside="The same test rows, scored by both."),
         Section("Metrics", tuple(_metrics(judgement))),
         Section("Ingredients", tuple(_ingredients(judgement)), aside="What a reproduction needs, looked up by digest."),

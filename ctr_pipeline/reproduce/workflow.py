@@ -2,24 +2,35 @@
 
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from ctr_pipeline.engines.interrupt import Interrupt
 from ctr_pipeline.reproduce.compare import compare
+from ctr_pipeline.reproduce.environment import CURRENT
 from ctr_pipeline.reproduce.identity import Materials
-from ctr_pipeline.reproduce.new_data import asked_uri, frozen_model, on_other_data, pin_asked
+from ctr_pipeline.reproduce.new_data import (
+    asked_uri,
+    frozen_model,
+    given_layers,
+    is_own_version,
+    on_other_data,
+    pin_asked,
+    require_fit,
+)
 from ctr_pipeline.reproduce.original import Original, find_original
 from ctr_pipeline.reproduce.plan import Plan, make_plan
 from ctr_pipeline.reproduce.request import Request
-from ctr_pipeline.reproduce.rerun import Bench, rerun
+from ctr_pipeline.reproduce.rerun import FROZEN_TAG, Bench, rerun
 from ctr_pipeline.reproduce.telling import tell_both
 from ctr_pipeline.reproduce.verdict import Ingredient, Judgement, Verdict
 from ctr_pipeline.workflows.driver import Watcher
 from ctr_pipeline.workflows.place import Place
-from tracking.errors import ProblemError
+from tracking.errors import InputError, ProblemError
 from tracking.plain import plain
+from tracking.rebuilt_environment import MissingPackagesError, MissingPythonError
+from tracking.recipe import Recipe
 
 _SCRATCH: Final = "ctr-reproduce-"
 PLAN_FORMAT: Final = 1
@@ -84,7 +95,7 @@ def reproduce(
     Raises:
         InputError: the run is not known, or the request makes no sense for it.
         JobError: a step failed.
-        TrackingError: the tracker is needed and cannot be reached, or the environment cannot be rebuilt.
+        TrackingError: the tracker is needed and cannot be reached, or uv fails for a reason of its own.
         StoreError: the new run's own files could not be written.
         KeyboardInterrupt: it was interrupted; the new run is marked KILLED.
     """
@@ -95,16 +106,31 @@ def reproduce(
         original = find_original(request.run_id, place, scratch / "fetched")
         if original.recipe is None:
             return _without_recipe(original)
+        _refuse_frozen(original, original.recipe)
         plan = make_plan(original, original.recipe, request, scratch / "source")
         if request.check_only or plan.missing:
             return _told(plan, _cannot(plan) if plan.missing else None)
-        materials = _materials(plan, watcher, scratch)
+        try:
+            materials = _materials(plan, watcher, scratch)
+        except (MissingPackagesError, MissingPythonError) as error:
+            lacking = _lacking(plan, error)
+            return _told(lacking, _cannot(lacking))
         watcher.doing("running the steps anew")
         driven = rerun(plan, materials, _bench(original, place, watcher, interrupt))
         watcher.doing("comparing")
         judgement = compare(plan, materials, driven, scratch)
         unlogged = tell_both(judgement, original, driven)
         return _told(plan, judgement, unlogged)
+
+
+def _refuse_frozen(original: Original, recipe: Recipe) -> None:
+    """Refuse a run that has no training of its own."""
+    trained = original.tags.get(FROZEN_TAG)
+    if trained is not None:
+        raise InputError(
+            f"run {original.name} only tested the frozen model of run {trained}, so there is no training to redo; "
+            f"give --run-id {trained} --data {recipe.identity.data_digest[:32]} --preprocess freeze"
+        )
 
 
 def _materials(plan: Plan, watcher: ReproductionWatcher, scratch: Path) -> Materials:
@@ -115,15 +141,30 @@ def _materials(plan: Plan, watcher: ReproductionWatcher, scratch: Path) -> Mater
     if not environment.is_ready:
         watcher.doing("rebuilding the environment")
     interpreter = environment.interpreter()
-    data, given = plan.data, {}
+    data = plan.data
     if data is None:
         watcher.doing("pinning the data")
         data = pin_asked(plan)
-    if plan.request.data is not None:
-        settings = on_other_data(settings, asked_uri(plan))
-        if plan.request.preprocess == "freeze":
-            given = {"train": frozen_model(plan.original, scratch / "frozen")}
-    return Materials(settings, code, interpreter, data, given)
+    asked = plan.request.data
+    if asked is None or is_own_version(plan, data):
+        return Materials(settings, code, interpreter, data)
+    require_fit(data, settings, asked)
+    settings = on_other_data(settings, asked_uri(plan) or data.pinned_uri, plan.request.overrides)
+    if plan.request.preprocess == "refit":
+        return Materials(settings, code, interpreter, data)
+    given = {"train": frozen_model(plan.original, scratch / "frozen")}
+    return Materials(settings, code, interpreter, data, given, given_layers(plan.recipe))
+
+
+def _lacking(plan: Plan, error: MissingPackagesError | MissingPythonError) -> Plan:
+    """Return the plan with what only the building of the environment could show: a changed file, a failed fetch."""
+    name = "python" if isinstance(error, MissingPythonError) else "packages"
+    found, _, remedy = str(error).rstrip(".").partition("; ")
+    missing = (
+        replace(item, ready=False, found=found, remedy=remedy or CURRENT) if item.name == name else item
+        for item in plan.ingredients
+    )
+    return replace(plan, ingredients=tuple(missing))
 
 
 def _bench(original: Original, place: Place, watcher: ReproductionWatcher, interrupt: Interrupt) -> Bench:

@@ -1,7 +1,7 @@
 """Finding a run by what a person has at hand: an id of the run, of one of its steps, of the execution, or its start."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,14 +46,16 @@ class _Name:
     found: FoundRun
     started_ms: int
     label: str
+    tags: Mapping[str, str] | None = None
 
 
-def find_run(wanted: str, place: Place) -> FoundRun:
+def find_run(wanted: str, place: Place, *, passing_over: str | None = None) -> FoundRun:
     """Find a run: first on this machine, then in the tracker.
 
     Args:
         wanted: `latest`, an id, or at least six characters of the start of one.
         place: where to look.
+        passing_over: runs with this tag are not the latest one.
 
     Raises:
         InputError: no run, or more than one, has such an id.
@@ -62,11 +64,11 @@ def find_run(wanted: str, place: Place) -> FoundRun:
     if wanted != LATEST and len(wanted) < SHORTEST:
         raise InputError(f"run == {wanted!r}, must have at least {SHORTEST} characters of an id, or be {LATEST!r}")
     here = tuple(_on_this_machine(place))
-    found = _chosen(wanted, here)
+    found = _chosen(wanted, here, passing_over)
     if found is not None:
         return found
     there = _names_there(wanted, place, here)
-    found = _chosen(wanted, there)
+    found = _chosen(wanted, there, passing_over)
     if found is None:
         raise _unknown(wanted, place, (*here, *there))
     return found
@@ -98,7 +100,7 @@ def _on_this_machine(place: Place) -> Iterator[_Name]:
     for folder in place.home.executions():
         execution, logged = folder.load(), folder.load_logged()
         found = FoundRun(logged.run_id, execution.execution_id, folder)
-        yield _Name(execution.execution_id, found, execution.started_ms, execution.name)
+        yield _Name(execution.execution_id, found, execution.started_ms, execution.name, execution.tags)
         if logged.run_id is not None:
             yield _Name(logged.run_id, found, execution.started_ms, execution.name)
         for key, run_id in logged.step_run_ids.items():
@@ -121,12 +123,13 @@ def _in_tracker(tracker: Tracker, wanted: str, place: Place) -> Iterator[_Name]:
         found = FoundRun(parent.run_id, execution_id, kept, parent, part_of(record.tags))
         yield _Name(run_id, found, parent.start_ms, record.name)
         if found.step is None:
-            yield _Name(execution_id, found, parent.start_ms, record.name)
+            yield _Name(execution_id, found, parent.start_ms, record.name, parent.tags)
 
 
-def _chosen(wanted: str, names: tuple[_Name, ...]) -> FoundRun | None:
-    whole = [name for name in names if name.found.step is None]
+def _chosen(wanted: str, names: tuple[_Name, ...], passing_over: str | None = None) -> FoundRun | None:
     if wanted == LATEST:
+        # Each run has a name with its tags: its execution's id.
+        whole = [name for name in names if name.tags is not None and passing_over not in name.tags]
         return max(whole, key=lambda name: name.started_ms).found if whole else None
     exact = [name for name in names if name.text == wanted]
     meant = exact or [name for name in names if name.text.startswith(wanted)]

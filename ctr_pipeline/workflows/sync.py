@@ -9,6 +9,7 @@ from ctr_pipeline.workflows.find_run import find_folder
 from ctr_pipeline.workflows.left import mark_killed
 from ctr_pipeline.workflows.place import Place
 from ctr_pipeline.workflows.recorder import sync
+from ctr_pipeline.workflows.verdict_log import log_verdict
 from tracking.errors import InputError, ProblemError, TrackingError
 from tracking.records import RunStatus
 
@@ -80,7 +81,10 @@ def failed(outcomes: tuple[Synced, ...]) -> TrackingError | None:
 
 def _sent(folder: ExecutionFolder, execution: Execution, place: Place) -> Synced:
     try:
-        return _outcome(execution, sync(place.tracker_of(execution), folder), "sent")
+        tracker = place.tracker_of(execution)
+        run_id = sync(tracker, folder)
+        log_verdict(tracker, folder)
+        return _outcome(execution, run_id, "sent")
     except TrackingError as error:
         if place.records(execution) or execution.tracking_uri.startswith("sqlite:"):
             raise
