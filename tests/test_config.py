@@ -9,6 +9,7 @@ from ctr_pipeline.config import Settings, flatten
 from tests.small_log import small_settings
 
 _PLACES = {
+    ("reproduce", "noise_runs"),
     ("name",),
     ("data", "uri"),
     ("data", "store"),

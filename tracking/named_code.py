@@ -92,7 +92,7 @@ def _stated_names(module: Path) -> Iterator[str]:
     texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
     for text in texts:
         name = text.rpartition("/")[2]
-        if "." in name and not name.endswith(".py"):
+        if "." in name and not name.startswith(".") and not name.endswith(".py"):
             yield name
 
 

@@ -33,12 +33,16 @@ _KEPT_BACK: Final = ("COVERAGE_", "COV_CORE_", "PYTHON", "VIRTUAL_ENV")
 class ForeignEngine:
     """Runs steps with another Python and other code; leave its `with` to end it."""
 
-    def __init__(self, python: Path, log: Path, *, interrupt: Interrupt | None = None) -> None:
+    def __init__(
+        self, python: Path, log: Path, *, bytecode: Path | None = None, interrupt: Interrupt | None = None
+    ) -> None:
         """Start the server, which begins to import the libraries.
 
         Args:
             python: the interpreter.
             log: file of what the server itself says.
+            bytecode: folder that keeps the libraries' bytecode; None reads what lies beside them. Beside anybody's code
+                none is written.
             interrupt: asked while a step runs; None where the caller leaves signals to Python.
 
         Raises:
@@ -50,7 +54,7 @@ class ForeignEngine:
         with log.open("ab") as said:
             try:
                 self._server = subprocess.Popen(
-                    [python, "-I", _SERVER],
+                    [python, "-I", *_bytecode_options(bytecode), _SERVER],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=said,
@@ -138,6 +142,10 @@ class ForeignEngine:
             orders.flush()
         except OSError as error:
             raise JobError(f"the process that runs the steps is gone; see {self._log}") from error
+
+
+def _bytecode_options(folder: Path | None) -> tuple[str, ...]:
+    return ("-B",) if folder is None else ("-X", f"pycache_prefix={folder}")
 
 
 def foreign_variables(variables: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Final
 
 INTERRUPTED: Final = 130
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TOLD: Final = b"interrupted: ending the run; once more to leave at once\n"
 # A progress bar may have hidden it.
 _SHOW_CURSOR: Final = b"\x1b[?25h"
@@ -42,7 +42,7 @@ class Interrupt:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM within the block; the second one leaves the process at once.
+        """Take SIGINT, SIGTERM and SIGHUP within the block; the second one leaves the process at once.
 
         One that was ignored before stays ignored. Only the main thread may enter.
         """

@@ -18,6 +18,7 @@ import select
 import signal
 import sys
 import threading
+import warnings
 from typing import Any, NoReturn
 
 _BLOCK = 1 << 16
@@ -58,7 +59,10 @@ def serve(source: int, answers: int) -> None:
 
 
 def _obey(order: dict[str, Any], orders: _Orders, answers: int) -> None:
-    sys.path[:0] = order.get("path", ())
+    if "path" in order:
+        sys.path[:0] = order["path"]
+        # Whose code comes now may be a checkout, in which nothing is to be left.
+        sys.dont_write_bytecode = True
     for name in order.get("import", ()):
         _import(name)
     if "run" in order:
@@ -79,7 +83,10 @@ def _run(order: dict[str, Any], orders: _Orders) -> int:
     ended, alive = os.pipe()
     # Closes when this process ends, and then the child does.
     watched, held = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        # The libraries' idle threads do not come along, and start again where they are needed.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         os.close(ended)
         os.close(held)

@@ -31,6 +31,7 @@ from ctr_pipeline.reproduce.predictions import (
     original_predictions,
     read_predictions,
 )
+from ctr_pipeline.reproduce.proof import proven
 from ctr_pipeline.reproduce.then_and_now import then_and_now
 from ctr_pipeline.reproduce.verdict import (
     ColumnDifference,
@@ -62,6 +63,7 @@ def compare(plan: Plan, materials: Materials, driven: DrivenRun, scratch: Path) 
     layers = layers_of(before, after)
     if materials.is_frozen:
         layers = tuple(marked_frozen(layer) for layer in layers)
+    layers = proven(layers, driven.folder, is_frozen=materials.is_frozen)
     differences, columns = _differences(plan, materials, after, scratch)
     circumstances = circumstance_differences(before, after)
     metrics = _metrics(plan, driven)
@@ -74,6 +76,7 @@ def compare(plan: Plan, materials: Materials, driven: DrivenRun, scratch: Path) 
         circumstances=circumstances,
         rounded=_is_rounding(old, new, metrics),
         inside_band=_inside(noise, metrics, margins),
+        same_recipe=before.digest == after.digest,
         new_data=plan.request.data is not None and before.identity.data_digest != after.identity.data_digest,
     )
     finding = decide(evidence)
@@ -176,12 +179,14 @@ def _is_rounding(old: Predictions | None, new: Predictions | None, metrics: tupl
 
 
 def _noise(plan: Plan) -> NoiseBand | None:
+    """Return the band that was measured with the original; None where there is none, or its copies contradict."""
+    found: list[NoiseBand] = []
     for path in plan.original.documents.copies(NOISE_FILE):
         try:
-            return NoiseBand.from_record(json.loads(path.read_bytes()), str(path))
+            found.append(NoiseBand.from_record(json.loads(path.read_bytes()), str(path)))
         except (InputError, ValueError, AttributeError):
             continue
-    return None
+    return found[0] if found and all(band == found[0] for band in found) else None
 
 
 def _inside(

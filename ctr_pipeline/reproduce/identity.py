@@ -65,12 +65,17 @@ def identity_of(materials: Materials, recorded: Identity, deciding: Mapping[str,
 
 
 def _alike(settings: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of the settings that the other ones have too: what decides, as the run's own version saw it."""
-    return {
-        key: _alike(settings[key], value) if isinstance(value, Mapping) and value else settings[key]
-        for key, value in like.items()
-        if key in settings
-    }
+    """Return the part of the settings that decides, as the run's own version saw it.
+
+    That is told by sections and their keys. What lies deeper counts whole: names of columns, which may be others now.
+    """
+    return {key: _section(settings[key], value) for key, value in like.items() if key in settings}
+
+
+def _section(value: Any, like: Any) -> Any:  # noqa: ANN401 - JSON of any shape
+    if not (isinstance(value, Mapping) and isinstance(like, Mapping) and like):
+        return value
+    return {key: item for key, item in value.items() if key in like}
 
 
 def _files_content(split: Mapping[str, Any], manifest: DatasetManifest) -> list[list[str]]:

@@ -32,6 +32,7 @@ class Evidence:
         inside_band: whether all differences are inside the noise band; None where it was not measured, or nothing can
             be compared with it.
         new_data: whether other data were asked for and given.
+        same_recipe: whether the recipe digests are equal: all that decides, also what no layer shows.
     """
 
     layers: tuple[Layer, ...]
@@ -40,6 +41,7 @@ class Evidence:
     rounded: bool = False
     inside_band: bool | None = None
     new_data: bool = False
+    same_recipe: bool = True
 
 
 @dataclass(frozen=True, slots=True)

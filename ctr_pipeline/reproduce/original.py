@@ -160,6 +160,19 @@ class Original:
             return self.found.folder.load().tags
         return self.found.record.tags if self.found.record is not None else {}
 
+    def contradiction(self) -> str:
+        """Return in words how copies of the recipe contradict each other; empty where they do not."""
+        for path in self.documents.copies(RECIPE_FILE):
+            try:
+                other = Recipe.from_json(path.read_bytes())
+            except (InputError, OSError):
+                continue  # a damaged copy says nothing
+            if self.recipe is not None and _proof(other) != _proof(self.recipe):
+                return (
+                    f"copies of {RECIPE_FILE} contradict each other: {path} is another recipe, or tells other outputs"
+                )
+        return ""
+
     def metrics(self) -> Mapping[str, float]:
         """Return its final metrics, as the recipe's digest proves them; nothing where no copy does."""
         wanted = self.recipe.outputs.layers.get("metrics") if self.recipe else None
@@ -190,13 +203,28 @@ def find_original(run_id: str, place: Place, scratch: Path) -> Original:
         TrackingError: the tracker is needed and cannot be reached.
     """
     documents = Documents(find_run(run_id, place, passing_over=REPRODUCES_TAG), place, scratch)
-    problem = ""
+    problem, wanted = "", _told_digest(documents)
     for path in documents.copies(RECIPE_FILE):
         try:
-            return Original(documents, Recipe.from_json(path.read_bytes()))
+            recipe = Recipe.from_json(path.read_bytes())
         except (InputError, OSError) as error:
             problem = problem or str(error)
+            continue
+        if wanted in {None, recipe.digest}:
+            return Original(documents, recipe)
+        problem = problem or f"{path} has the recipe digest {recipe.digest[:12]}, the run is tagged {str(wanted)[:12]}"
     return Original(documents, None, problem or documents.unreachable or "it is kept nowhere")
+
+
+def _told_digest(documents: Documents) -> str | None:
+    """Return the recipe digest that the run was tagged with when it started; None where it was not."""
+    folder, record = documents.found.folder, documents.found.record
+    tags = folder.load().tags if folder is not None else record.tags if record is not None else {}
+    return tags.get("recipe_digest")
+
+
+def _proof(recipe: Recipe) -> tuple[str, str]:
+    return recipe.digest, recipe.outputs.digest
 
 
 def _metrics_in(path: Path) -> dict[str, Any]:

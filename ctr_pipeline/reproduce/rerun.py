@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from ctr_pipeline.data.splits import utc_text
 from ctr_pipeline.engines.foreign import ForeignEngine
 from ctr_pipeline.engines.interrupt import Interrupt
 from ctr_pipeline.pipeline import FROZEN_INPUT, PIPELINE, PREPROCESS, TRAIN, StepSpec
+from ctr_pipeline.reproduce.environment import environments_folder
 from ctr_pipeline.reproduce.identity import Materials, identity_of
 from ctr_pipeline.reproduce.original import PATCH, REPRODUCES_TAG
 from ctr_pipeline.reproduce.plan import Plan
@@ -81,20 +83,29 @@ def rerun(plan: Plan, materials: Materials, bench: Bench) -> DrivenRun:
     started_ms = bench.clock_ms()
     folder = bench.home.execution(new_execution_id(started_ms))
     folder.path.mkdir(parents=True)
-    interrupt = bench.interrupt
-    with ForeignEngine(materials.interpreter.python, folder.path / _SERVER_LOG, interrupt=interrupt) as engine:
-        engine.use_code(materials.code.roots)
+    python, log = materials.interpreter.python, folder.path / _SERVER_LOG
+    with ExitStack() as stack:
         try:
+            engine = ForeignEngine(python, log, bytecode=_bytecode(python), interrupt=bench.interrupt)
+            stack.callback(engine.close)
+            engine.use_code(materials.code.roots)
             prepared = _prepared(plan, materials, bench, folder, started_ms)
         except BaseException:
+            # Before it has a record it is nobody's.
             shutil.rmtree(folder.path, ignore_errors=True)
             raise
 
         def tracker() -> Tracker:
             return open_tracker(bench.tracking_uri, bench.home, materials.code.packages)
 
-        driver = Driver(engine, bench.watcher, tracker, interrupt, bench.clock_ms)
+        driver = Driver(engine, bench.watcher, tracker, bench.interrupt, bench.clock_ms)
         return drive(driver, prepared, Course(_steps(materials), materials.given, materials.given_layers))
+
+
+def _bytecode(python: Path) -> Path | None:
+    """Return where the bytecode of a rebuilt environment is kept: beside it, so that it stays as it was built."""
+    rebuilt = python.is_relative_to(environments_folder())
+    return python.parents[2] / "bytecode" if rebuilt else None
 
 
 def _steps(materials: Materials) -> tuple[StepSpec, ...]:

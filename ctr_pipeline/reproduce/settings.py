@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +66,7 @@ def laid_over(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict[str
             close = difflib.get_close_matches(key, known, n=1)
             nearest = f"; the nearest is {close[0]}" if close else ""
             raise InputError(f"--set {override}: the run's settings have no key {key}{nearest}")
-        place[last] = value
+        place[last] = json.loads(json.dumps(value, default=_as_text))
     return changed
 
 
@@ -96,6 +97,11 @@ def _agrees(path: Path, recipe: Recipe) -> bool:
         return False
     decisive = ((key, value) for key, value in leaves(recipe.identity.settings) if key not in _DERIVED)
     return all(told.get(key, _MISSING) == value for key, value in decisive)
+
+
+def _as_text(value: object) -> str:
+    """Return what YAML reads and JSON does not know: a date is meant as text."""
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def _plain(value: object) -> object:

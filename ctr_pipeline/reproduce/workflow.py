@@ -118,9 +118,23 @@ def reproduce(
         watcher.doing("running the steps anew")
         driven = rerun(plan, materials, _bench(original, place, watcher, interrupt))
         watcher.doing("comparing")
-        judgement = compare(plan, materials, driven, scratch)
+        judgement = _unless_contradicted(compare(plan, materials, driven, scratch), original)
         unlogged = tell_both(judgement, original, driven)
         return _told(plan, judgement, unlogged)
+
+
+def _unless_contradicted(judgement: Judgement, original: Original) -> Judgement:
+    """Return the judgement, or CANNOT where the original's own copies do not agree on what it was.
+
+    Asked here and not before the steps, because the tracker's library has been loaded beside them.
+    """
+    told = original.contradiction()
+    if not told:
+        return judgement
+    remedy = "find out which one is the run's own and restore the other"
+    missing = Ingredient("recipe", ready=False, wanted=str(original.side.recipe_digest), found=told, remedy=remedy)
+    ingredients = (missing, *(item for item in judgement.ingredients if item.name != "recipe"))
+    return replace(judgement, verdict=Verdict.CANNOT, reason=_reason((missing,)), ingredients=ingredients)
 
 
 def _refuse_frozen(original: Original, recipe: Recipe) -> None:

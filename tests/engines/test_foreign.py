@@ -6,10 +6,11 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pytest
 
@@ -22,7 +23,12 @@ from tests.house.project import ROOT
 from tests.small_log import data_folder, impressions, run_steps, small_settings
 from tracking.errors import InputError, JobError
 
-type Attempt = Callable[[str], StepJob]
+
+class Attempt(Protocol):
+    """Makes a job of a step of our own that ends in the way asked for."""
+
+    def __call__(self, way: str, module: str = "own_step") -> StepJob: ...
+
 
 OWN_STEP: Final = """
     import os, signal, sys
@@ -106,9 +112,9 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _write_code(tmp_path_factory.mktemp("foreign") / "code")
 
 
-@pytest.fixture(scope="module")
-def light() -> Iterator[None]:
-    """Import what our own steps need, and not xgboost, before a step is run."""
+@contextmanager
+def _lightened() -> Iterator[None]:
+    """Have what our own steps need, and not xgboost, imported before a step is run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(foreign, "_LIBRARIES", ())
         modules = ("ctr_pipeline.steps.job", "own_step", "chatty", "broken")
@@ -116,10 +122,19 @@ def light() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def light() -> Iterator[None]:
+    """A server that starts at once."""
+    with _lightened():
+        yield
+
+
 @pytest.fixture(scope="module")
-def engine(code: Path, light: None) -> Iterator[ForeignEngine]:
-    with ForeignEngine(Path(sys.executable), code.with_name("steps.log")) as engine:
+def engine(code: Path) -> Iterator[ForeignEngine]:
+    with _lightened():
+        engine = ForeignEngine(Path(sys.executable), code.with_name("steps.log"))
         engine.use_code([code, ROOT])
+    with engine:
         yield engine
 
 
@@ -389,7 +404,7 @@ def test_an_interpreter_that_ends_before_it_is_asked_leaves_no_process(
     assert started[0]._server.returncode == 0
 
 
-def test_the_first_root_wins_over_the_next_and_over_what_is_installed(
+def test_the_first_root_wins_over_what_is_installed_and_not_over_what_came_with_the_steps(
     light: None, code: Path, attempt: Attempt, tmp_path: Path
 ) -> None:
     (tmp_path / "first").mkdir()
@@ -403,7 +418,8 @@ def test_the_first_root_wins_over_the_next_and_over_what_is_installed(
         facts = engine.run_step(attempt("end"), _drop).facts
         with pytest.raises(JobError, match=r"exit code 1: .*first/platformdirs\.py\. Its log"):
             engine.run_step(attempt("end", "shadowed"), _drop)
-    assert (facts["neighbour"], facts["place"]) == (43, str(tmp_path / "first" / "own_neighbour.py"))
+    # As in a run, what the steps import is there before a team's own folders come onto the path.
+    assert (facts["neighbour"], facts["place"]) == (42, str(code / "own_neighbour.py"))
 
 
 def test_neither_the_folder_of_the_server_nor_the_current_one_is_on_the_path(
@@ -472,23 +488,13 @@ def test_server_and_step_end_when_the_driver_is_killed(attempt: Attempt, code: P
     assert not job.output.exists()
 
 
-def _served(orders: Sequence[Mapping[str, Any] | bytes]) -> list[int]:
-    """Have a child of this process serve orders that are all there at once; return the exit codes it answers."""
-    (source, given), (heard, answers) = os.pipe(), os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(given)
-        step_server.serve(source, answers)
-        os._exit(0)
-    os.close(source)
-    os.close(answers)
-    for order in orders:
-        os.write(given, order if isinstance(order, bytes) else json.dumps(order).encode() + b"\n")
-    os.close(given)
-    with os.fdopen(heard, "rb") as told:
-        codes = [json.loads(line)["exit"] for line in told]
-    assert os.waitpid(child, 0)[1] == 0
-    return codes
+def _served(orders: Sequence[Mapping[str, Any] | bytes]) -> tuple[list[int], str]:
+    """Serve orders that are all there at once; return the exit codes that are answered, and what else was said."""
+    lines = (order if isinstance(order, bytes) else json.dumps(order).encode() + b"\n" for order in orders)
+    # Without `-I` and with all variables, so that a coverage tool can look on.
+    command = [sys.executable, str(step_server.__file__)]
+    done = subprocess.run(command, input=b"".join(lines), capture_output=True, check=True, timeout=100)
+    return [json.loads(line)["exit"] for line in done.stdout.splitlines()], done.stderr.decode()
 
 
 def _order(folder: Path, text: str) -> dict[str, Any]:
@@ -498,22 +504,26 @@ def _order(folder: Path, text: str) -> dict[str, Any]:
 
 
 def test_the_server_answers_each_run_in_its_order(tmp_path: Path) -> None:
-    runs = [_order(tmp_path, text) for text in ("import sys; sys.exit(sys.argv[1])", "raise SystemExit(4)", "1 / 0")]
-    kill_nothing = {"kill": signal.SIGKILL}
-    codes = _served([{"path": [str(tmp_path)], "import": ["served_1", "json"]}, runs[0], kill_nothing, *runs[1:]])
-    # The first one is killed by the order that came with it, in the same block.
-    assert codes == [-signal.SIGKILL, 4, 1]
+    texts = ("import sys; sys.exit(sys.argv[1])", "raise SystemExit(4)", "1 / 0", "")
+    runs = [_order(tmp_path, text) for text in texts]
+    kill = {"kill": signal.SIGKILL}
+    imported = {"path": [str(tmp_path)], "import": ["served_1", "json"]}
+    codes, said = _served([imported, runs[0], kill, *(order for run in runs[1:] for order in (run, kill))])
+    # Each one is killed by the order that came with it in one block, unless it has ended before.
+    assert [code in {expected, -signal.SIGKILL} for code, expected in zip(codes, (1, 4, 1, 0), strict=True)] == [
+        True
+    ] * 4
+    assert said == "step server: served_1 cannot be imported beforehand: SystemExit(4)\n"
 
 
-def test_an_order_that_comes_in_pieces_is_put_together(tmp_path: Path) -> None:
-    whole = json.dumps({"path": [str(tmp_path)], **_order(tmp_path, "raise SystemExit(5)")}).encode() + b"\n"
-    assert _served([whole[:9], whole[9:20], whole[20:], {"kill": signal.SIGTERM}]) in ([5], [-signal.SIGTERM])
+def test_an_order_without_a_step_to_run_is_not_answered() -> None:
+    assert _served([{"import": ["json"]}, {"path": []}, {"kill": signal.SIGKILL}, b'{"half an ord']) == ([], "")
 
 
 def test_the_end_of_the_orders_ends_the_step(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     waits = _order(tmp_path, f"open({str(tmp_path / 'fifo')!r}).read()")
-    assert _served([{"path": [str(tmp_path)], **waits}]) == [-signal.SIGKILL]
+    assert _served([{"path": [str(tmp_path)], **waits}]) == ([-signal.SIGKILL], "")
 
 
 def test_the_pipelines_steps_run_as_they_do_in_one_process(tmp_path: Path) -> None:

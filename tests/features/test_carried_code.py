@@ -166,3 +166,21 @@ def test_a_model_without_carried_code_changes_nothing(tmp_path: Path) -> None:
     before = list(sys.path)
     use_carried_code("team_features.bands:add", tmp_path)
     assert sys.path == before
+
+
+def test_a_single_module_brings_the_files_that_it_names(tree: Path, tmp_path: Path) -> None:
+    (tree / "team_lonely.py").write_text("OTHER = 'other.sql'\n", encoding="utf-8")
+    (tree / "sql").mkdir()
+    (tree / "sql" / "step.sql").write_text("1", encoding="utf-8")
+    (tree / "other.sql").write_text("2", encoding="utf-8")
+    (tree / "team_shared.py").write_text(
+        "from pathlib import Path\n\nSTEP = int(Path(__file__).with_name('sql').joinpath('step.sql').read_text())\n\n\n"
+        "def add(batch):\n    return batch\n",
+        encoding="utf-8",
+    )
+    load_function("features.custom", "team_shared:add")
+    carry_code("team_shared:add", tmp_path / "model")
+    assert _carried(tmp_path / "model") == {"team_shared.py", "sql/step.sql"}
+    (tree / "sql" / "step.sql").write_text("3", encoding="utf-8")
+    with pytest.raises(InputError, match="carries another version of module 'team_shared'"):
+        use_carried_code("team_shared:add", tmp_path / "model")

@@ -57,12 +57,11 @@ def test_every_key_has_its_row_or_its_section() -> None:
 def test_the_page_tells_identity_from_circumstance_as_the_settings_do() -> None:
     settings = Settings.from_json('{"data": {"columns": {"time": "shown_at"}}}')
     circumstantial = flatten(settings.resolved()).keys() - flatten(settings.identity()).keys()
-    named = {
-        key.rpartition(".")[0] + ".*" if key.startswith(("tracking.", "runtime.")) else key for key in circumstantial
-    }
-    assert named == {"name", "tracking.*", "runtime.*", "data.uri", "data.store"}
+    whole = ("tracking.", "runtime.", "reproduce.")
+    named = {key.rpartition(".")[0] + ".*" if key.startswith(whole) else key for key in circumstantial}
+    assert named == {"name", "tracking.*", "runtime.*", "reproduce.*", "data.uri", "data.store"}
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
-    assert "`name`, `tracking.*`, `runtime.*`, `data.uri` and `data.store` say where" in text
+    assert "`name`, `tracking.*`, `runtime.*`, `reproduce.*`, `data.uri` and `data.store` say where" in text
 
 
 def test_a_model_is_walked_into_lists_and_sections() -> None:

@@ -22,7 +22,7 @@ from tracking.items import read_items
 from tracking.records import Artifact, DatasetInput, ModelArtifact
 
 PAGE = (ROOT / "docs" / "job-contract.md").read_text(encoding="utf-8")
-RECORD_KEYS = {"contract", "step", "outputs", "facts", "wall_s", "peak_memory_bytes"}
+RECORD_KEYS = {"contract", "step", "outputs", "facts", "wall_s", "peak_memory_bytes", "files"}
 
 
 def _start(

@@ -106,3 +106,20 @@ def test_code_in_the_tree_and_outside_has_the_same_digest(elsewhere: Path, tmp_p
     outside = code_files([], project=project, named=named_files(["demo_own"], project))
     inside = code_files([], named=named_files(["demo_own"], lay(tmp_path / "tree")))
     assert code_digest(outside) == code_digest(inside)
+
+
+def test_a_data_file_that_a_single_module_names_is_part_of_its_code(tmp_path: Path) -> None:
+    files = {
+        "views.py": 'QUERY = open("sql/view.sql").read()\nCOSTS = __file__ + "/../costs.csv"\n',
+        "broken.py": "QUERY = 'other.sql",
+        "sql/view.sql": "SELECT 1",
+        "costs.csv": "ad,cost",
+        "other.sql": "SELECT 2",
+        "README.md": "view.sql",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    found = named_files(["views"], tmp_path, [])
+    assert sorted(found) == ["broken.py", "costs.csv", "sql/view.sql", "views.py"]
+    assert found["sql/view.sql"] == tmp_path / "sql/view.sql"

@@ -11,7 +11,7 @@ from tracking import code as code_module
 from tracking.archive import restore_snapshot
 from tracking.aside import StoreError
 from tracking.canonical import canonical_json, sha256_hex
-from tracking.code import SourceTree
+from tracking.code import SourceTree, code_digest, code_files
 from tracking.snapshot import SourceSnapshot, take_snapshot
 from tracking.source_files import SnapshotLimits
 
@@ -123,6 +123,24 @@ def test_links_out_of_the_tree_are_left_out(repository: Repository, out: Path, t
         "absolute.py": "the link leads out of the tree",
         "up.py": "the link leads out of the tree",
     }
+
+
+def test_of_a_link_out_of_the_tree_that_steps_import_the_content_is_kept(
+    repository: Repository, out: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "outside.py").write_text("x = 1\n")
+    repository.write("team/__init__.py", "")
+    (repository.root / "team" / "costs.py").symlink_to(tmp_path / "outside.py")
+    repository.commit()
+    code = code_files(["team"], path=[str(repository.root)])
+    snapshot = take_snapshot(SourceTree.find(repository.root), out, code=code)
+    assert [(file.path, file.kind) for file in snapshot.files] == [
+        ("team/__init__.py", "file"),
+        ("team/costs.py", "file"),
+    ]
+    assert snapshot.left_out == ()
+    restored = restore_snapshot(snapshot.archive, out / "r", digest=snapshot.digest)
+    assert code_digest(code_files(["team"], path=[str(restored.root / "tree")])) == code_digest(code)
 
 
 def test_outside_git_a_link_is_kept_and_a_pipe_is_not(tmp_path: Path, out: Path) -> None:
