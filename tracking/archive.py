@@ -64,7 +64,7 @@ class RestoredSource:
         root: The folder.
         files: What it holds.
         digest: The snapshot's digest.
-        import_roots: The folders to put on Python's path, in order.
+        import_roots: The folders to put on Python's path, in order; each lies in the tree or in what was beside it.
     """
 
     root: Path
@@ -134,7 +134,8 @@ def restore_snapshot(archive: Path, into: Path, *, digest: str | None = None) ->
 
     Raises:
         InputError: `into` holds something.
-        DamagedSnapshotError: a file is missing, changed or not listed, a path leads outside, or another digest.
+        DamagedSnapshotError: a file is missing, changed or not listed, a path leads outside, an import root is no
+            folder of the snapshot, or another digest.
     """
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise InputError(f"folder {into} holds something, must be empty or new: give another folder to restore into.")
@@ -145,6 +146,7 @@ def restore_snapshot(archive: Path, into: Path, *, digest: str | None = None) ->
             unpacked = _unpack(archive, tar, scratch)
         files, roots = _verified(archive, unpacked, digest)
         _make_links(archive, unpacked.links, scratch)
+        _check_roots(archive, roots, scratch)
         scratch.chmod(0o755)
         scratch.replace(into)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
@@ -219,6 +221,19 @@ def _verified(archive: Path, unpacked: _Unpacked, digest: str | None) -> tuple[t
     if snapshot_digest(files) != own_digest or (digest is not None and digest != own_digest):
         raise DamagedSnapshotError(archive, f"its digest is {snapshot_digest(files)}, must be {digest or own_digest}")
     return files, roots
+
+
+def _check_roots(archive: Path, roots: Sequence[str], scratch: Path) -> None:
+    """Refuse import roots that lead out of the snapshot, or to no folder of it; its parts may be empty."""
+    for root in roots:
+        path = PurePosixPath(root)
+        is_plain = str(path) == root and ".." not in path.parts and root.partition("/")[0] in PARTS and "\0" not in root
+        if not is_plain or not (scratch / root).resolve().is_relative_to(scratch.resolve() / path.parts[0]):
+            raise DamagedSnapshotError(archive, f"its import root {root!r} leads out of its folder")
+        if root not in PARTS and not (scratch / root).is_dir():
+            raise DamagedSnapshotError(archive, f"its import root {root!r} is no folder that it holds")
+    if len(set(roots)) != len(roots):
+        raise DamagedSnapshotError(archive, "one of its import roots is there twice")
 
 
 def _make_links(archive: Path, links: dict[str, str], scratch: Path) -> None:

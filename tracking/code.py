@@ -3,7 +3,7 @@
 import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from pathlib import Path, PurePosixPath
 
@@ -38,12 +38,14 @@ class SourceTree:
         root: The root folder; None for installed packages alone.
         is_git: Whether git knows the tree; `note` says in words why not.
         packages: Import names whose files are kept too: under `site/` where they lie outside the tree.
+        start: A folder below the root from which steps import before the root; None where they do not.
     """
 
     root: Path | None
     is_git: bool
     note: str = ""
     packages: tuple[str, ...] = ()
+    start: Path | None = None
 
     @classmethod
     def find(cls, start: Path, packages: Sequence[str] = ()) -> "SourceTree":
@@ -65,6 +67,12 @@ class SourceTree:
     def of_package(cls, packages: Sequence[str]) -> "SourceTree":
         """No tree: the installed packages' own files are the source."""
         return cls(None, is_git=False, note="the code was installed as a package", packages=tuple(packages))
+
+    def started_in(self, folder: Path) -> "SourceTree":
+        """The tree of steps that import from a folder of it first, and from its root then."""
+        start = folder.resolve()
+        is_below = self.root is not None and start != self.root and start.is_relative_to(self.root)
+        return replace(self, start=start if is_below else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +204,15 @@ def _modules(project: Path) -> Iterator[Path]:
         skipped = NOT_IMPORTED_AT_TOP if Path(folder) == project else frozenset()
         subfolders[:] = [name for name in subfolders if name not in skipped and not is_pruned(Path(folder, name))]
         yield from (Path(folder, name) for name in names if name.endswith(".py"))
+
+
+def is_project_module(file: Path, project: Path) -> bool:
+    """Whether a file is one of the modules that count because a project's steps may import them from its root."""
+    if file.suffix != ".py" or not file.is_relative_to(project):
+        return False
+    *folders, _ = file.relative_to(project).parts
+    is_left_out = bool(folders) and folders[0] in NOT_IMPORTED_AT_TOP
+    return not is_left_out and not any(is_pruned(project.joinpath(*folders[: n + 1])) for n in range(len(folders)))
 
 
 def is_project(folder: Path) -> bool:

@@ -6,6 +6,7 @@ them. Everything else is recorded, so that a difference can be named, and never 
 
 import getpass
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -14,12 +15,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from tracking.canonical import canonical_json, sha256_hex
 from tracking.cores import usable_cores
-from tracking.secrets import redact
+from tracking.secrets import redact, redact_url
 
 LOCK_NAME = "uv.lock"
+# How the origin of an editable package begins whose folder is part of the source tree.
+IN_TREE = "-e ./"
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -46,10 +51,19 @@ _METADATA_FOLDER = re.compile(r"(?P<name>[^-]+)(?:-(?P<version>[^-]+))?(?:-py[\d
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """An installed distribution; the name is normalised (`scikit-learn`)."""
+    """An installed distribution.
+
+    Attributes:
+        name: Normalised (`scikit-learn`).
+        version: Such as "1.7.2".
+        origin: Where it came from if from no package index, as in a requirements file, without credentials:
+            "git+https://host/repo@commit", "https://host/x.whl#sha256=...", "file:///folder", "-e file:///folder";
+            "-e ./folder" inside the source tree. None of an index.
+    """
 
     name: str
     version: str
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +146,7 @@ def capture_environment(root: Path, *, argv: Sequence[str], must_be_locked: Sequ
         must_be_locked: Distributions whose absence from the lock file counts as drift. Others may be missing from
             it: a virtual environment also holds tools.
     """
-    packages = installed_packages()
+    packages = installed_packages(root=root)
     return Environment(
         python_version=platform.python_version(),
         implementation=platform.python_implementation(),
@@ -150,18 +164,23 @@ def capture_environment(root: Path, *, argv: Sequence[str], must_be_locked: Sequ
     )
 
 
-def installed_packages(path: Sequence[str] | None = None) -> tuple[Package, ...]:
+def installed_packages(path: Sequence[str] | None = None, *, root: Path | None = None) -> tuple[Package, ...]:
     """The distributions on Python's path, sorted by name; of two with one name the first, which is imported.
 
     The names of their metadata folders tell name and version; parsing the metadata would cost ten times as much.
+
+    Args:
+        path: Folders to look in; None for this process's own.
+        root: The source tree's root: editable packages inside it are told apart from those elsewhere.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Package] = {}
     for entry in sys.path if path is None else path:
         folder = Path(entry)
         for child in sorted(folder.glob("*-info")) if folder.is_dir() else ():
-            if match := _METADATA_FOLDER.match(child.name):
-                found.setdefault(normalised(match["name"]), match["version"] or _written_version(child))
-    return tuple(Package(name, version) for name, version in sorted(found.items()))
+            if (match := _METADATA_FOLDER.match(child.name)) and normalised(match["name"]) not in found:
+                name, version = normalised(match["name"]), match["version"] or _written_version(child)
+                found[name] = Package(name, version, _origin(child, root))
+    return tuple(package for _, package in sorted(found.items()))
 
 
 def find_lock(root: Path, packages: Sequence[Package], *, must_be_locked: Sequence[str] = ()) -> Lock | None:
@@ -194,6 +213,32 @@ def _drift(lock: str, packages: Sequence[Package], must_be_locked: Sequence[str]
         for package in packages
         if (package.name in locked or package.name in needed) and package.version not in locked.get(package.name, ())
     )
+
+
+def _origin(metadata: Path, root: Path | None) -> str | None:
+    """Where a package came from by its `direct_url.json` (PEP 610), which only those that no index gave have."""
+    try:
+        told = json.loads((metadata / "direct_url.json").read_bytes())
+        url = redact_url(told["url"])
+    except OSError:
+        return None
+    except (ValueError, LookupError, TypeError):
+        return "unknown: direct_url.json cannot be read"
+    return _as_required(told, url, root)
+
+
+def _as_required(told: Mapping[str, Any], url: str, root: Path | None) -> str:
+    if told.get("dir_info", {}).get("editable"):
+        folder, tree = Path(unquote(urlsplit(url).path)), root.resolve() if root else None
+        if tree is None or not folder.is_relative_to(tree):
+            return f"-e {url}"
+        return f"{IN_TREE}{folder.relative_to(tree).as_posix()}"
+    if version := told.get("vcs_info"):
+        url = f"{version.get('vcs', 'vcs')}+{url}@{version.get('commit_id', 'unknown')}"
+    archive = told.get("archive_info", {})
+    digest = archive.get("hashes", {}).get("sha256") or archive.get("hash", "").removeprefix("sha256=")
+    place = f"{url}#subdirectory={told['subdirectory']}" if told.get("subdirectory") else url
+    return f"{place}#sha256={digest}" if digest else place
 
 
 def _written_version(folder: Path) -> str:

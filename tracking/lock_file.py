@@ -21,8 +21,9 @@ class LockedPackage:
         version: "" where the lock has none (a project whose version is computed).
         index: URL of the package index; None where it comes from elsewhere.
         url: of a file or a repository with its commit; None where it comes from an index.
-        is_local: whether it lies in a folder of the project, whose files the source snapshot holds.
+        is_local: whether it lies beside the project; of a folder the source snapshot holds the files.
         hashes: `sha256:...` of each of its files.
+        is_archive: whether it is a wheel or an archive beside the project, which no source snapshot keeps.
     """
 
     name: str
@@ -31,6 +32,7 @@ class LockedPackage:
     url: str | None
     is_local: bool
     hashes: tuple[str, ...]
+    is_archive: bool = False
 
     @property
     def requirement(self) -> str:
@@ -61,6 +63,7 @@ def _package(entry: Mapping[str, Any]) -> LockedPackage:
         url=_url(source),
         is_local=any(kind in source for kind in _LOCAL),
         hashes=tuple(sorted(set(_hashes(entry)))),
+        is_archive="path" in source,
     )
 
 

@@ -1,7 +1,9 @@
 """Virtual environments rebuilt from what a run recorded: its lock, its Python, the packages that were installed.
 
-Each is kept under the digest of exactly that, is built once, and is checked each time before it is used. The files of
-locked packages must have the digests that the lock names.
+Each is kept under the digest of exactly that, and is built once. The wheels of locked packages must have the digests
+that the lock names, and the installed files those that the wheels list. Before each use the places, sizes and
+modification times of all files are compared with what they were when it was built; where one differs, it is built anew.
+Contents are not read again: the modification times are trusted (see `tracking.environment_proof`).
 """
 
 import json
@@ -10,7 +12,7 @@ import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,62 +22,33 @@ from typing import Final
 import filelock
 
 from tracking.aside import replace_whole
-from tracking.canonical import canonical_json, sha256_hex
+from tracking.canonical import canonical_json
 from tracking.environment import installed_packages, normalised
+from tracking.environment_plan import EnvironmentPlan
+from tracking.environment_proof import fingerprint, installed_files, prove_packages
 from tracking.errors import TrackingError
-from tracking.lock_file import LockedPackage, locked_packages
 from tracking.uv import UvError, find_uv, run_uv
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 STAMP_FILE: Final = "environment.json"
 _VENV: Final = "venv"
-_PUBLIC_INDEX: Final = "https://pypi.org/simple"
+# Longer than a build takes, whose every command of uv ends within half an hour.
+_LONGEST_WAIT_S: Final = 1_800
 _NAMED: Final = re.compile(r"\b([A-Za-z0-9][\w.-]*)(?:==| @ )")
 _CHANGED: Final = re.compile(r"Hash mismatch for `([A-Za-z0-9][\w.-]*)")
+INDEX_REMEDY: Final = "give an index that has them (UV_DEFAULT_INDEX)"
+ORIGIN_REMEDY: Final = "they came from no index and are kept nowhere: install them here from where they came"
 _INSTALL: Final = ("pip", "install", "--no-deps")
-
-
-@dataclass(frozen=True, slots=True)
-class EnvironmentPlan:
-    """An environment to be rebuilt.
-
-    Attributes:
-        python_version: such as "3.12.1".
-        locked: requirement lines with digests.
-        other: requirement lines of packages that were installed in a version that is not the locked one, or that no
-            lock knew.
-        tools: requirement lines of packages that the lock does not name: wanted, but not at all costs.
-        indexes: URLs of package indexes beside the public one.
-    """
-
-    python_version: str
-    locked: tuple[str, ...]
-    other: tuple[str, ...]
-    tools: tuple[str, ...]
-    indexes: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """The digest of all of it, 64 hexadecimal digits."""
-        return sha256_hex(
-            canonical_json([FORMAT, self.python_version, self.locked, self.other, self.tools, self.indexes])
-        )
-
-    @property
-    def required(self) -> Mapping[str, str]:
-        """Version by name of the packages that the environment must have; those from a URL are left out."""
-        lines = (line.partition(" ")[0] for line in (*self.locked, *self.other) if " @ " not in line)
-        return dict(line.split("==", 1) for line in lines)
 
 
 class MissingPackagesError(TrackingError):
     """Packages of an environment can be had nowhere any more."""
 
-    def __init__(self, names: Sequence[str], said: str) -> None:
+    def __init__(self, names: Sequence[str], said: str, *, remedy: str = INDEX_REMEDY) -> None:
         named = ", ".join(names) or said
         super().__init__(
-            f"packages of the recorded environment cannot be installed: {named}; give an index that has them "
-            "(UV_DEFAULT_INDEX), or use the current environment explicitly with --use-current-env."
+            f"packages of the recorded environment cannot be installed: {named}; {remedy}, or use the current "
+            "environment explicitly with --use-current-env."
         )
         self.names = tuple(names)
 
@@ -90,50 +63,13 @@ class MissingPythonError(TrackingError):
         )
 
 
-def plan_environment(
-    python_version: str, packages: Mapping[str, str], lock: Path | None, *, carried: Collection[str] = ()
-) -> EnvironmentPlan:
-    """Say what an environment must hold to be what a run had.
-
-    Args:
-        python_version: that ran it.
-        packages: name to version of what was installed.
-        lock: its lock file; None where there was none, and then every installed package counts.
-        carried: packages whose code the source snapshot holds: they are not installed.
-
-    Raises:
-        InputError: the lock file cannot be read.
-    """
-    entries = locked_packages(lock) if lock is not None else ()
-    by_place = {(normalised(entry.name), entry.version): entry for entry in entries}
-    names = {name for name, _ in by_place}
-    locked: list[str] = []
-    other: list[str] = []
-    tools: list[str] = []
-    used: set[LockedPackage] = set()
-    local = {normalised(entry.name) for entry in entries if entry.is_local}
-    for name, version in sorted(packages.items()):
-        entry = by_place.get((name, version))
-        if name in local or name in carried:
-            continue  # the source snapshot holds it
-        if entry is not None and entry.url is None:
-            locked.append(entry.requirement)
-            used.add(entry)
-        elif entry is not None:
-            other.append(entry.requirement)
-        else:
-            (other if name in names or lock is None else tools).append(f"{name}=={version}")
-    indexes = sorted({entry.index for entry in used if entry.index is not None} - {_PUBLIC_INDEX})
-    return EnvironmentPlan(python_version, tuple(locked), tuple(other), tuple(tools), tuple(indexes))
-
-
 @dataclass(frozen=True, slots=True)
 class RebuiltEnvironment:
     """An environment that is there.
 
     Attributes:
         folder: the virtual environment.
-        missing_tools: packages that the lock does not name and that could not be installed.
+        missing_tools: packages that the lock does not name and that could not be installed, or came from no index.
     """
 
     folder: Path
@@ -156,16 +92,17 @@ class RebuiltEnvironment:
 
 
 def find_environment(plan: EnvironmentPlan, cache: Path) -> RebuiltEnvironment | None:
-    """Return the environment where it was built before and still holds what it must; else None."""
+    """Return the environment where it was built before and no file of it was touched since; else None."""
     folder = cache / plan.key[:32]
     try:
         stamp = json.loads((folder / STAMP_FILE).read_bytes())
         if stamp["format"] != FORMAT or stamp["key"] != plan.key:
             return None
-        found = RebuiltEnvironment(folder / _VENV, tuple(stamp["missing_tools"]))
+        found = RebuiltEnvironment(folder / _VENV, (*stamp["missing_tools"], *plan.lost_tools))
+        is_same = stamp["fingerprint"] == fingerprint(found.folder, found.site_packages)
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return found if found.python.exists() and not _lacking(plan, found) else None
+    return found if is_same else None
 
 
 def has_python(version: str) -> bool:
@@ -195,6 +132,7 @@ def check_packages(plan: EnvironmentPlan) -> None:
         MissingPythonError: the Python can be had nowhere.
         UvError: uv is not installed.
     """
+    _refuse_unobtainable(plan)
     with TemporaryDirectory(prefix="ctr-environment-") as folder:
         _make(plan, Path(folder))
         _install(plan, Path(folder), "--dry-run")
@@ -211,26 +149,46 @@ def rebuild_environment(plan: EnvironmentPlan, cache: Path) -> RebuiltEnvironmen
         MissingPackagesError: naming packages that can be had nowhere.
         MissingPythonError: the Python can be had nowhere.
         UvError: uv is not installed.
-        TrackingError: what was installed is not what was asked for.
+        DamagedPackageError: an installed file is not what its wheel lists.
+        TrackingError: what was installed is not what was asked for, or another process builds for too long.
     """
+    _refuse_unobtainable(plan)
     cache.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(cache / f"{plan.key[:32]}.lock"):
-        return find_environment(plan, cache) or _build(plan, cache / plan.key[:32])
+    folder = cache / plan.key[:32]
+    lock = filelock.FileLock(cache / f"{folder.name}.lock", timeout=_LONGEST_WAIT_S)
+    try:
+        with lock:
+            return find_environment(plan, cache) or _build(plan, folder)
+    except filelock.Timeout as error:
+        raise TrackingError(
+            f"environment {folder} has been locked by another process for {_LONGEST_WAIT_S} s, the most that is "
+            "waited: let that process finish or end it, then try again."
+        ) from error
+
+
+def _refuse_unobtainable(plan: EnvironmentPlan) -> None:
+    if plan.unobtainable:
+        raise MissingPackagesError(plan.unobtainable, "", remedy=ORIGIN_REMEDY)
 
 
 def _build(plan: EnvironmentPlan, folder: Path) -> RebuiltEnvironment:
     # Without its stamp a folder is half-built, and begun anew.
+    (folder / STAMP_FILE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     _make(plan, folder)
+    beside = installed_files(_site_packages(folder / _VENV))
     _install(plan, folder)
     missing = _install_tools(plan, folder)
-    built = RebuiltEnvironment(folder / _VENV, missing)
+    built = RebuiltEnvironment(folder / _VENV, (*missing, *plan.lost_tools))
     lacking = _lacking(plan, built)
     if lacking:
         raise TrackingError(f"the rebuilt environment {folder} lacks {', '.join(lacking)}; delete it and try again.")
-    stamp = {"format": FORMAT, "key": plan.key, "python_version": plan.python_version, "missing_tools": missing}
-    replace_whole(folder / STAMP_FILE, canonical_json(stamp))
+    # Taken before the files are read, so that a change while they are is noticed at the next use.
+    taken = fingerprint(built.folder, built.site_packages)
+    prove_packages(built.site_packages, beside=beside)
+    stamp = {"format": FORMAT, "key": plan.key, "python_version": plan.python_version, "fingerprint": taken}
+    replace_whole(folder / STAMP_FILE, canonical_json({**stamp, "missing_tools": missing}))
     return built
 
 

@@ -14,6 +14,8 @@ from tracking.errors import InputError
 from tracking.grade import Grade, Letter
 
 FORMAT = 1
+# Circumstances that the first release did not record: an empty one is not written, as it did not.
+_LATER = frozenset({"package_origins"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Circumstances:
         config_variables: Environment variables that the settings were read from; secrets redacted.
         image_digest: The container image's digest; None outside one.
         packages: Name to version of each installed package.
+        package_origins: Name to place of each installed package that no index gave (`Package.origin`).
         lock_path: The lock file, relative to the source tree; None without one.
         data_uri: Where the input was read from.
         file_digests: Each input file's name and the sha256 of its bytes.
@@ -102,6 +105,7 @@ class Circumstances:
     config_variables: Mapping[str, str] = field(default_factory=dict)
     image_digest: str | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
+    package_origins: Mapping[str, str] = field(default_factory=dict)
     lock_path: str | None = None
     data_uri: str | None = None
     file_digests: Mapping[str, str] = field(default_factory=dict)
@@ -232,7 +236,8 @@ def _unreadable(reason: str) -> InputError:
 
 
 def _record(value: Identity | Circumstances) -> dict[str, Any]:
-    return {item.name: getattr(value, item.name) for item in fields(value)}
+    record = {item.name: getattr(value, item.name) for item in fields(value)}
+    return {name: found for name, found in record.items() if found or name not in _LATER}
 
 
 def _freeze(value: object, *names: str) -> None:

@@ -119,7 +119,7 @@ def take_snapshot(
     scanner = scanner or SecretScanner()
     found = candidates(tree, state, code)
     selection = select(found, limits or SnapshotLimits())
-    roots = _import_roots(tree, code)
+    roots = import_roots(tree, code)
     files: list[SourceFile] = []
     unread: list[LeftOut] = []
     findings = {*_removed_secrets(state, scanner), *_added_secrets(state, scanner)}
@@ -149,6 +149,25 @@ def take_snapshot(
     )
 
 
+def import_roots(tree: SourceTree, code: Sequence[CodeFile]) -> tuple[str, ...]:
+    """The folders of an archive that Python's path needs: those that hold the code.
+
+    The tree's start folder goes first where it holds code, then the tree itself. They follow from tree and code alone,
+    so a restored archive's own word on them can be held against its files.
+    """
+    folders = dict.fromkeys(_import_root(tree, file) for file in code)
+    start = None if tree.start is None else place_in_tree(tree, tree.start)
+    first = [f"tree/{start}"] if f"tree/{start}" in folders else []
+    return tuple(dict.fromkeys((*first, *(["tree"] if tree.root else []), *folders)))
+
+
+def _import_root(tree: SourceTree, file: CodeFile) -> str:
+    place = place_in_tree(tree, file.path)
+    if place is None:
+        return "site"
+    return f"tree/{str(place).removesuffix(file.module_path.removeprefix('project:'))}".rstrip("/")
+
+
 def _read(candidate: Candidate) -> tuple[SourceFile, bytes]:
     if is_kept_link(candidate):
         kind, content = "link", os.fsencode(candidate.file.readlink())
@@ -157,16 +176,6 @@ def _read(candidate: Candidate) -> tuple[SourceFile, bytes]:
         kind = "executable" if candidate.file.stat().st_mode & 0o100 else "file"
     file = SourceFile(candidate.part, candidate.path, kind, sha256_hex(content), len(content), candidate.status)
     return file, content
-
-
-def _import_roots(tree: SourceTree, code: Sequence[CodeFile]) -> tuple[str, ...]:
-    """The folders of the archive that Python's path needs: those that held the code, the tree itself first."""
-    roots = {} if tree.root is None else {"tree": None}
-    for file in code:
-        place = place_in_tree(tree, file.path)
-        folder = "" if place is None else str(place).removesuffix(file.module_path.removeprefix("project:")).rstrip("/")
-        roots["site" if place is None else f"tree/{folder}".rstrip("/")] = None
-    return tuple(roots)
 
 
 def _removed_secrets(state: GitState | None, scanner: SecretScanner) -> Iterator[Finding]:

@@ -16,8 +16,11 @@ from tracking.code import CodeFile
 from tracking.recipe import Circumstances, Identity, Recipe
 
 # What differs between any two runs, or is told of elsewhere.
-_ALWAYS: Final = ("argv", "started_utc", "packages", "snapshot_digest")
+_ALWAYS: Final = ("argv", "started_utc", "packages", "package_origins", "snapshot_digest")
 _SHOWN_PACKAGES: Final = 20
+# Of packages that only one of the runs had: they are mostly tools of a machine.
+_SHOWN_OF_ONE_SIDE: Final = 8
+_NONE: Final = "(none)"
 
 
 def identity_differences(before: Identity, after: Identity) -> Iterator[Difference]:
@@ -73,14 +76,48 @@ def data_differences(
 def circumstance_differences(before: Recipe, after: Recipe) -> tuple[Circumstance, ...]:
     """Return what surrounded the two runs and is not the same.
 
-    Packages are among it where neither lock file names them: else they are part of the identity.
+    Packages are among it where neither lock file names them: else they are part of the identity. Those that only one
+    of the runs had, or that came from another place, are listed in any case, with a bound and the number of the rest.
     """
     old, new = before.circumstances, after.circumstances
     told = [circumstance for name in _names() for circumstance in _of(name, getattr(old, name), getattr(new, name))]
     decide = before.identity.lock_digest != after.identity.lock_digest
-    packages = [] if decide else [found.what for found in package_differences(old.packages, new.packages)]
-    shown = [Circumstance(f"package {text.partition(' ')[0]}", *_versions(text)) for text in packages[:_SHOWN_PACKAGES]]
+    changed = [] if decide else [found.what for found in package_differences(old.packages, new.packages)]
+    words = [Circumstance(f"package {text.partition(' ')[0]}", *_versions(text)) for text in changed]
+    words += _moved_packages(old, new)
+    shown = [*_bounded(words, _SHOWN_PACKAGES), *_bounded(list(_of_one_side(old, new)), _SHOWN_OF_ONE_SIDE)]
     return (*told, *shown)
+
+
+def _moved_packages(before: Circumstances, after: Circumstances) -> Iterator[Circumstance]:
+    """Yield packages of one version from two places; the code of editable ones is compared file by file."""
+    if not (before.package_origins and after.package_origins):
+        return  # one of the runs did not look
+    for name in sorted(before.packages.keys() & after.packages.keys()):
+        then, now = before.package_origins.get(name, "an index"), after.package_origins.get(name, "an index")
+        is_code = then.startswith("-e ") or now.startswith("-e ")
+        if then != now and before.packages[name] == after.packages[name] and not is_code:
+            version = before.packages[name]
+            yield Circumstance(f"package {name}", f"{version} from {then}", f"{version} from {now}")
+
+
+def _of_one_side(before: Circumstances, after: Circumstances) -> Iterator[Circumstance]:
+    """Yield the packages that only one run had: those that compute first, those that are gone before new ones."""
+    names = before.packages.keys() ^ after.packages.keys()
+    for name in sorted(names, key=lambda name: (name not in MUST_BE_LOCKED, name in after.packages, name)):
+        yield Circumstance(f"package {name}", before.packages.get(name, _NONE), after.packages.get(name, _NONE))
+
+
+def _bounded(words: Sequence[Circumstance], most: int) -> Iterator[Circumstance]:
+    yield from words[:most]
+    rest = words[most:]
+    if rest:
+        then, now = (sum(version != _NONE for version in side) for side in zip(*map(_sides, rest), strict=True))
+        yield Circumstance(f"{len(rest)} more packages", f"{then} installed", f"{now} installed")
+
+
+def _sides(circumstance: Circumstance) -> tuple[str, str]:
+    return circumstance.original, circumstance.again
 
 
 def _names() -> Iterator[str]:
@@ -98,7 +135,7 @@ def _of(name: str, before: Any, after: Any) -> Iterator[Circumstance]:  # noqa: 
 
 def _text(value: object) -> str:
     if value is None:
-        return "(none)"
+        return _NONE
     return value if isinstance(value, str) else json.dumps(list(value) if isinstance(value, tuple) else value)
 
 

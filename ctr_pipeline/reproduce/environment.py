@@ -2,8 +2,9 @@
 
 import os
 import platform
+import site
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,14 +15,14 @@ from ctr_pipeline.reproduce.original import LOCK, Original
 from ctr_pipeline.reproduce.verdict import Ingredient
 from ctr_pipeline.workflows.provenance import MUST_BE_LOCKED
 from tracking.environment import Lock, Package, installed_packages, lock_digest, read_lock
+from tracking.environment_plan import EnvironmentPlan, plan_environment
 from tracking.errors import ProblemError
 from tracking.rebuilt_environment import (
-    EnvironmentPlan,
+    ORIGIN_REMEDY,
     MissingPackagesError,
     check_packages,
     find_environment,
     has_python,
-    plan_environment,
     rebuild_environment,
 )
 from tracking.recipe import Recipe
@@ -41,7 +42,8 @@ class Interpreter:
         python_version: such as "3.12.1".
         packages: what is installed.
         lock: the run's lock file, compared with what is installed; None where it had none.
-        missing_tools: packages that the lock does not name and that could not be had.
+        missing_tools: packages that the lock does not name and that could not be had: no index has them, or they
+            came from none.
     """
 
     python: Path
@@ -75,6 +77,14 @@ class StepEnvironment:
         """Whether nothing has to be built first."""
         return self.plan is None or find_environment(self.plan, environments_folder()) is not None
 
+    @property
+    def libraries(self) -> tuple[Path, ...]:
+        """Folders of its installed packages; none where it has to be built first."""
+        if self.plan is None:
+            return tuple(Path(folder) for folder in site.getsitepackages())
+        built = find_environment(self.plan, environments_folder())
+        return () if built is None else (built.site_packages,)
+
     def interpreter(self) -> Interpreter:
         """Return the interpreter; its environment is built first where it is not there.
 
@@ -106,10 +116,11 @@ def look_up_environment(original: Original, recipe: Recipe) -> tuple[StepEnviron
     if not ingredient.ready:
         return None, (ingredient,)
     recorded = dict(recipe.circumstances.packages)
-    plan = plan_environment(recipe.identity.python_version, recorded, lock, carried=_CARRIED)
+    origins = recipe.circumstances.package_origins
+    plan = plan_environment(recipe.identity.python_version, recorded, lock, carried=_CARRIED, origins=origins)
     rest = tuple(_installable(plan))
     ready = all(item.ready for item in rest)
-    carried = tuple(Package(name, recorded[name]) for name in _CARRIED if name in recorded)
+    carried = tuple(Package(name, recorded[name], origins.get(name)) for name in plan.carried)
     return StepEnvironment(plan, lock, carried) if ready else None, (ingredient, *rest)
 
 
@@ -119,11 +130,6 @@ def current_environment(original: Original, recipe: Recipe) -> tuple[StepEnviron
     now = f"the current environment, Python {platform.python_version()} (asked for)"
     wanted = f"Python {recipe.identity.python_version}, lock {recipe.identity.lock_digest[:12]}"
     return StepEnvironment(None, lock), (Ingredient("environment", ready=True, wanted=wanted, found=now),)
-
-
-def package_versions(packages: tuple[Package, ...]) -> Mapping[str, str]:
-    """Return versions by name."""
-    return {package.name: package.version for package in packages}
 
 
 def _lock(original: Original, recipe: Recipe) -> tuple[Path | None, Ingredient]:
@@ -147,6 +153,10 @@ def _lock(original: Original, recipe: Recipe) -> tuple[Path | None, Ingredient]:
 def _installable(plan: EnvironmentPlan) -> Iterator[Ingredient]:
     """Say whether Python and packages can be had, without installing them."""
     version, n_packages = plan.python_version, len(plan.required)
+    if plan.unobtainable:
+        found, remedy = f"cannot be rebuilt: {', '.join(plan.unobtainable)}", f"{ORIGIN_REMEDY}; then {CURRENT}"
+        yield Ingredient("packages", ready=False, wanted=f"{n_packages} packages", found=found, remedy=remedy)
+        return
     cached = find_environment(plan, environments_folder())
     if cached is not None:
         yield Ingredient("python", ready=True, wanted=version, found=str(cached.python))

@@ -15,9 +15,12 @@ _MOVERS: Final = {
     "model": ("environment", "settings", "code", "data", "clock"),
 }
 _ANY: Final = ("code", "environment", "data", "settings", "clock")
-# Circumstances that can move results although they should not.
-_SUSPECTS: Final = ("cpu", "gpus", "platform", "n_cores", "variables.", "timezone", "image_digest")
+# Circumstances that can move results although they should not, the packages that no lock names first.
+_PACKAGE: Final = "package "
+_SUSPECTS: Final = (_PACKAGE, "cpu", "gpus", "platform", "n_cores", "variables.", "timezone", "image_digest")
 _MOST: Final = 6
+# So many packages at most stand before the other circumstances.
+_MOST_PACKAGES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def decide(evidence: Evidence) -> Finding:
     if evidence.new_data:
         return Finding(Verdict.NEW_DATA, first, went_in, f"run on other data: {went_in or 'see the layers'}")
     if first is None:
-        return _of_equal_outputs(layers, went_in)
+        return _of_equal_outputs(layers, went_in, evidence.circumstances)
     cause = _cause(first, evidence)
     if evidence.rounded and all(layer.name in ROUNDED for layer in layers if _differs(layer)):
         reason = f"the margins are the same bits; {first} differ in the last digits of log and exp: {cause}"
@@ -80,11 +83,13 @@ def decide(evidence: Evidence) -> Finding:
     return Finding(Verdict.DIVERGED, first, cause, f"{first} is the first layer that differs: {cause}")
 
 
-def _of_equal_outputs(layers: Sequence[Layer], went_in: str) -> Finding:
+def _of_equal_outputs(layers: Sequence[Layer], went_in: str, circumstances: Sequence[Circumstance]) -> Finding:
     if not any(layer.part == "output" for layer in layers):
         return Finding(Verdict.DIVERGED, None, went_in or None, "no output is known, so nothing is proven")
     if all(layer.is_equal for layer in layers):
-        return Finding(Verdict.IDENTICAL, None, None, "what went in and all that came out are the same")
+        packages = [item for item in circumstances if item.name.startswith(_PACKAGE)]
+        beside = f"; packages that do not decide differ: {_told(packages, _MOST_PACKAGES)}" if packages else ""
+        return Finding(Verdict.IDENTICAL, None, None, f"what went in and all that came out are the same{beside}")
     cause = went_in or "the identity differs; see the layers"
     return Finding(Verdict.EQUIVALENT, None, cause, f"all outputs are equal although {cause}")
 
@@ -101,8 +106,10 @@ def _cause(first: str, evidence: Evidence) -> str:
         return _joined(named) + inputs
     around = [item for item in evidence.circumstances if item.name.startswith(_SUSPECTS)]
     if around:
-        told = "; ".join(f"{item.name} {item.original} -> {item.again}" for item in around[:_MOST])
-        return f"nothing that is recorded as deciding differs, but around it: {told}{inputs}"
+        packages = [item for item in around if item.name.startswith(_PACKAGE)]
+        others = [item for item in around if item not in packages]
+        ordered = [*packages[:_MOST_PACKAGES], *others, *packages[_MOST_PACKAGES:]]
+        return f"nothing that is recorded as deciding differs, but around it: {_told(ordered, _MOST)}{inputs}"
     return f"nothing that is recorded differs: chance that no seed governs, or something unrecorded{inputs}"
 
 
@@ -117,7 +124,14 @@ def _place(layer: str, movers: Sequence[str]) -> int:
     return movers.index(layer) if layer in movers else len(movers)
 
 
+def _told(circumstances: Sequence[Circumstance], most: int) -> str:
+    return _bounded([f"{item.name} {item.original} -> {item.again}" for item in circumstances], most)
+
+
 def _joined(differences: Sequence[Difference]) -> str:
-    shown = "; ".join(difference.what for difference in differences[:_MOST])
-    more = len(differences) - _MOST
+    return _bounded([difference.what for difference in differences], _MOST)
+
+
+def _bounded(words: Sequence[str], most: int) -> str:
+    shown, more = "; ".join(words[:most]), len(words) - most
     return f"{shown}; and {more} more" if more > 0 else shown

@@ -1,7 +1,7 @@
 """The plan of a reproduction: every ingredient looked up and verified by its digest; nothing is computed."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ctr_pipeline.reproduce.pinned_data import FoundData, look_up_data
 from ctr_pipeline.reproduce.request import Request
 from ctr_pipeline.reproduce.settings import current_settings, laid_over, look_up_settings
 from ctr_pipeline.reproduce.verdict import Ingredient
-from ctr_pipeline.workflows.provenance import find_tree
+from ctr_pipeline.workflows.provenance import find_tree, own_modules
 from tracking.environment import gpu_models
 from tracking.recipe import Recipe
 
@@ -67,6 +67,11 @@ def make_plan(original: Original, recipe: Recipe, request: Request, scratch: Pat
     code, code_found = _code(original, recipe, request, recorded or {}, scratch)
     look_up = current_environment if request.use_current_env else look_up_environment
     environment, environment_found = look_up(original, recipe)
+    libraries = environment.libraries if environment is not None else ()
+    # Before an environment is built nobody knows what another function's library brings.
+    known = own_modules((settings if libraries else recorded) or {})
+    named = sorted(set(known).intersection(own_modules(settings or {})))
+    code, code_found = _with_modules(code, code_found, named, libraries)
     data, data_found = _data(original, recipe, request)
     ingredients = (
         _recipe_ingredient(recipe),
@@ -106,7 +111,25 @@ def _code(
     if restored.digest != wanted:
         found = f"its code has the digest {restored.digest}: files that steps can import are not in the snapshot"
         return None, Ingredient("source", ready=False, wanted=wanted, found=found, remedy=remedy)
+    if not restored.proves_roots:
+        found = f"{restored.archive}: its import roots are not those that its files imply"
+        return None, Ingredient("source", ready=False, wanted=wanted, found=found, remedy=remedy)
     return restored, Ingredient("source", ready=True, wanted=wanted, found=str(restored.archive))
+
+
+def _with_modules(
+    code: StepCode | None, found: Ingredient, modules: Sequence[str], libraries: Sequence[Path]
+) -> tuple[StepCode | None, Ingredient]:
+    """Refuse code in which a step would not find the modules of the functions that the settings name."""
+    gone = code.unresolved(modules, libraries) if code is not None else ()
+    if not gone:
+        return code, found
+    told = f"no module {', '.join(gone)} in {'the current code' if code and code.archive is None else SOURCE}"
+    remedy = (
+        f"put {', '.join(gone)} into the project and use the current code explicitly with --use-current-code, or name "
+        "another function with --set"
+    )
+    return None, replace(found, ready=False, found=told, remedy=remedy)
 
 
 def _data(original: Original, recipe: Recipe, request: Request) -> tuple[FoundData | None, Ingredient]:

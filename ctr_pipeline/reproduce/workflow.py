@@ -27,6 +27,7 @@ from ctr_pipeline.reproduce.telling import tell_both
 from ctr_pipeline.reproduce.verdict import Ingredient, Judgement, Verdict
 from ctr_pipeline.workflows.driver import Watcher
 from ctr_pipeline.workflows.place import Place
+from tracking.environment_proof import DamagedPackageError
 from tracking.errors import InputError, ProblemError
 from tracking.plain import plain
 from tracking.rebuilt_environment import MissingPackagesError, MissingPythonError
@@ -112,7 +113,7 @@ def reproduce(
             return _told(plan, _cannot(plan) if plan.missing else None)
         try:
             materials = _materials(plan, watcher, scratch)
-        except (MissingPackagesError, MissingPythonError) as error:
+        except (MissingPackagesError, MissingPythonError, DamagedPackageError) as error:
             lacking = _lacking(plan, error)
             return _told(lacking, _cannot(lacking))
         watcher.doing("running the steps anew")
@@ -170,7 +171,7 @@ def _materials(plan: Plan, watcher: ReproductionWatcher, scratch: Path) -> Mater
     return Materials(settings, code, interpreter, data, given, given_layers(plan.recipe))
 
 
-def _lacking(plan: Plan, error: MissingPackagesError | MissingPythonError) -> Plan:
+def _lacking(plan: Plan, error: MissingPackagesError | MissingPythonError | DamagedPackageError) -> Plan:
     """Return the plan with what only the building of the environment could show: a changed file, a failed fetch."""
     name = "python" if isinstance(error, MissingPythonError) else "packages"
     found, _, remedy = str(error).rstrip(".").partition("; ")

@@ -5,7 +5,6 @@ through `importlib.import_module` with a constant name. The `__init__` of each p
 data files that lie in such a package. The closure may hold more than a step loads, never less.
 """
 
-import ast
 import importlib.util
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,10 +14,10 @@ from typing import Final, Self
 
 from tracking.code import is_noise, walk
 from tracking.errors import InputError
+from tracking.imported_code import imported_names
 
 _INIT: Final = "__init__.py"
 _LEFTOVERS: Final = (".pyc", ".pyo", "~", ".swp", ".orig", ".rej")
-_DYNAMIC: Final = frozenset({"import_module", "__import__"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,41 +120,3 @@ def _files_of(package: str) -> Iterator[tuple[str, Path]]:
     for path in walk(folders[0]):
         if not path.endswith(_LEFTOVERS) and not is_noise(path):
             yield f"{package.replace('.', '/')}/{path}", folders[0] / path
-
-
-def imported_names(path: str, content: bytes) -> Iterator[str]:
-    """Yield the names that a module may import; of `from a import b` both `a` and `a.b`, whatever `b` is.
-
-    Args:
-        path: of the module, from the folder on Python's path.
-        content: its source.
-
-    Raises:
-        InputError: it cannot be parsed.
-    """
-    try:
-        tree = ast.parse(content)
-    except (SyntaxError, ValueError) as error:
-        raise InputError(f"{path} cannot be parsed ({error}); mend it, then run again") from error
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = _base(path, node)
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
-        elif isinstance(node, ast.Call):
-            yield from _dynamic(node)
-
-
-def _base(path: str, node: ast.ImportFrom) -> str:
-    package = path.split("/")[:-1]
-    above = package[: len(package) - node.level + 1] if node.level else []
-    return ".".join([*above, *([node.module] if node.module else [])])
-
-
-def _dynamic(call: ast.Call) -> Iterator[str]:
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    first = call.args[0] if call.args else None
-    if name in _DYNAMIC and isinstance(first, ast.Constant) and isinstance(first.value, str):
-        yield first.value

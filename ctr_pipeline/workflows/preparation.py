@@ -44,6 +44,7 @@ class PreparedRun:
         execution: its record.
         recipe: without outputs yet.
         code_root: folder that a team's own modules are imported from; None without one.
+        code_start: folder in it from which they are imported first; None where there is none.
     """
 
     home: Home
@@ -51,6 +52,7 @@ class PreparedRun:
     execution: Execution
     recipe: Recipe
     code_root: Path | None
+    code_start: Path | None = None
 
 
 def prepare_run(loaded: LoadedSettings, *, start: Path, argv: Sequence[str], started_ms: int) -> PreparedRun:
@@ -81,7 +83,7 @@ def prepare_run(loaded: LoadedSettings, *, start: Path, argv: Sequence[str], sta
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
         raise
-    return PreparedRun(home, folder, execution, recipe, tree.root)
+    return PreparedRun(home, folder, execution, recipe, tree.root, tree.start)
 
 
 def pin_data(loaded: LoadedSettings, store: DataStore, home: Home) -> DatasetManifest:

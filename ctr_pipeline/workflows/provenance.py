@@ -100,10 +100,13 @@ def find_tree(start: Path, settings: Mapping[str, Any]) -> SourceTree:
     """Return the source tree that a run belongs to, the product's own packages included.
 
     A folder that neither git nor a project file marks is no source tree: it may be a home folder full of other things.
-    It becomes one only where the settings name functions that must lie there.
+    It becomes one only where the settings name functions that must lie there. Steps look for these in the folder that
+    the run is started in first.
     """
     tree = SourceTree.find(start, PACKAGES)
-    if tree.is_git or is_project(tree.root or start) or own_modules(settings):
+    if own_modules(settings):
+        return tree.started_in(start)
+    if tree.is_git or is_project(tree.root or start):
         return tree
     return SourceTree.of_package(PACKAGES)
 
@@ -124,7 +127,8 @@ def capture(tree: SourceTree, loaded: LoadedSettings, argv: Sequence[str], into:
     into.mkdir(parents=True, exist_ok=True)
     modules = own_modules(loaded.settings.resolved())
     own = tree.root if modules else None
-    code = code_files(PACKAGES, project=own, named=named_files(modules, tree.root), leave_out=NOT_CODE)
+    named = named_files(modules, tree.root, start=tree.start, leave_out=PACKAGES)
+    code = code_files(PACKAGES, project=own, named=named, leave_out=NOT_CODE)
     state = git_state(tree)
     scanner = SecretScanner(cache / "secret-scan.json")
     snapshot = take_snapshot(tree, into, state=state, code=code, scanner=scanner)
@@ -180,6 +184,7 @@ def circumstances_of(
         variables=environment.variables,
         config_variables=_recorded_variables(loaded),
         packages={package.name: package.version for package in environment.packages},
+        package_origins={package.name: package.origin for package in environment.packages if package.origin},
         lock_path=_lock_path(provenance),
         data_uri=redact_url(loaded.settings.data.uri),
         file_digests={file.path: file.sha256 for file in manifest.files},

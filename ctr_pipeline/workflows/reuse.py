@@ -44,7 +44,7 @@ class Reuse:
         """
         self._folder = prepared.folder
         self._execution = prepared.execution
-        self._code_root = prepared.code_root
+        self._code_root, self._code_start = prepared.code_root, prepared.code_start
         self._around = around
         self._look = look
         self._settings = Settings.from_json(prepared.folder.settings.read_bytes())
@@ -64,7 +64,7 @@ class Reuse:
         identity, circumstances = prepared.recipe.identity, prepared.recipe.circumstances
         around = surroundings(
             sources,
-            own_code(settings, prepared.code_root),
+            own_code(settings, prepared.code_root, prepared.code_start),
             packages=circumstances.packages,
             lock_digest=identity.lock_digest,
             python_version=identity.python_version,
@@ -114,7 +114,8 @@ class Reuse:
             StoreError: it cannot be written.
         """
         decided = self.steps[spec.name]
-        changed = changed_since(decided.key, self._around, self._settings, self._code_root)
+        code = (self._code_root, self._code_start)
+        changed = changed_since(decided.key, self._around, self._settings, *code)
         record_sha256 = sha256_file(output / STEP_FILE)
         self._keep(spec, replace(decided, record_sha256=record_sha256, changed_meanwhile=changed))
 

@@ -88,7 +88,7 @@ def explain_next(loaded: LoadedSettings, start: Path) -> tuple[StepOutlook, ...]
     environment = capture_environment(tree.root or start, argv=(), must_be_locked=MUST_BE_LOCKED)
     around = surroundings(
         read_sources(),
-        own_code(settings, tree.root),
+        own_code(settings, tree.root, tree.start),
         packages={package.name: package.version for package in environment.packages},
         lock_digest=environment.lock_digest,
         python_version=environment.python_version,

@@ -5,11 +5,12 @@ from functools import cache
 from pathlib import Path
 
 from ctr_pipeline.config import Settings
-from ctr_pipeline.reuse.imports import Sources, imported_names
+from ctr_pipeline.reuse.imports import Sources
 from ctr_pipeline.reuse.key import CODE, OWN_CODE, StepKey, Surroundings
 from ctr_pipeline.workflows.provenance import NOT_CODE, PACKAGES, own_modules
 from tracking.code import CodeFile, code_files
 from tracking.errors import InputError
+from tracking.imported_code import imported_names
 from tracking.named_code import named_files
 
 
@@ -24,18 +25,20 @@ def loaded_sources() -> Sources:
     return read_sources()
 
 
-def own_code(settings: Settings, root: Path | None) -> tuple[CodeFile, ...]:
+def own_code(settings: Settings, root: Path | None, start: Path | None = None) -> tuple[CodeFile, ...]:
     """Return a team's own files, as a run's code digest counts them; none where the settings name no function.
 
     Args:
         settings: of the run.
         root: of its source tree.
+        start: folder in it from which steps import first.
     """
     modules = own_modules(settings.resolved())
     if not modules:
         return ()
     ours = tuple(f"{package}/" for package in PACKAGES)
-    files = code_files(PACKAGES, project=root, named=named_files(modules, root), leave_out=NOT_CODE)
+    named = named_files(modules, root, start=start, leave_out=PACKAGES)
+    files = code_files(PACKAGES, project=root, named=named, leave_out=NOT_CODE)
     return tuple(file for file in files if not file.module_path.startswith(ours))
 
 
@@ -63,7 +66,9 @@ def surroundings(
     return Surroundings(sources, code, tuple(imports), packages, lock_digest, python_version, gpus)
 
 
-def changed_since(key: StepKey, around: Surroundings, settings: Settings, root: Path | None) -> tuple[str, ...]:
+def changed_since(
+    key: StepKey, around: Surroundings, settings: Settings, root: Path | None, start: Path | None = None
+) -> tuple[str, ...]:
     """Return those files of a step's code that are not as they were.
 
     Args:
@@ -71,12 +76,13 @@ def changed_since(key: StepKey, around: Surroundings, settings: Settings, root: 
         around: what was read before it ran.
         settings: of the run.
         root: of its source tree.
+        start: folder in it from which steps import first.
     """
     now = read_sources().files
     ours = {path for path in key.parts[CODE] if now.get(path) != around.sources.files[path]}
     if not key.parts[OWN_CODE]:
         return tuple(sorted(ours))
-    own = {file.module_path: file.sha256 for file in own_code(settings, root)}
+    own = {file.module_path: file.sha256 for file in own_code(settings, root, start)}
     theirs = {path for path in own.keys() | around.own_code.keys() if own.get(path) != around.own_code.get(path)}
     return tuple(sorted(ours | theirs))
 

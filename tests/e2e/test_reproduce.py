@@ -18,7 +18,8 @@ from tests.e2e.conftest import Checkout
 from tests.e2e.workplace import ROOT, Outcome, Workplace, copy_checkout
 from tests.plugins.s3_fixtures import Bucket
 from tracking.environment import installed_packages
-from tracking.rebuilt_environment import MissingPackagesError, plan_environment, rebuild_environment
+from tracking.environment_plan import plan_environment
+from tracking.rebuilt_environment import MissingPackagesError, rebuild_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

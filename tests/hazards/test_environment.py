@@ -17,7 +17,8 @@ from ctr_pipeline.reproduce.environment import environments_folder
 from ctr_pipeline.reproduce.verdict import Judgement, Verdict
 from tests.hazards.laboratory import ROOT, Baseline, Workbench, write_log
 from tracking.environment import installed_packages
-from tracking.rebuilt_environment import plan_environment, rebuild_environment
+from tracking.environment_plan import plan_environment
+from tracking.rebuilt_environment import rebuild_environment
 
 # What the run's environment has in place of what is installed here: a library that trains, and one that merely came
 # with another.

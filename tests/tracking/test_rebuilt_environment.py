@@ -1,54 +1,38 @@
 """Environments are rebuilt with the real uv: verified, built once, mended, and named where they cannot be had."""
 
 import json
-import platform
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.house.project import ROOT
+from tests.tracking.small_environments import PYTHON, SMALL, locked, plan_of, recorded
 from tracking import rebuilt_environment
-from tracking.errors import InputError, TrackingError
-from tracking.lock_file import LockedPackage, locked_packages
+from tracking.errors import TrackingError
 from tracking.rebuilt_environment import (
+    FORMAT,
     STAMP_FILE,
-    EnvironmentPlan,
     MissingPackagesError,
     MissingPythonError,
     RebuiltEnvironment,
     check_packages,
     find_environment,
     has_python,
-    plan_environment,
     rebuild_environment,
 )
 from tracking.uv import UvError, run_uv
 
-_PYTHON: Final = platform.python_version()
-# Small, pure Python, without dependencies; `uv sync` of this project has them in uv's cache.
-_SMALL: Final = ("iniconfig", "platformdirs")
 _GONE: Final = "no-such-package-anywhere-1==1.0"
-
-
-def _locked(name: str) -> LockedPackage:
-    return next(package for package in locked_packages(ROOT / "uv.lock") if package.name == name)
-
-
-def _plan(*locked: str, **changes: tuple[str, ...] | str) -> EnvironmentPlan:
-    plan = EnvironmentPlan(_PYTHON, locked or (_locked(_SMALL[0]).requirement,), (), (), ())
-    return replace(plan, **changes)  # type: ignore[arg-type] # of the fields' types
 
 
 @pytest.fixture(scope="module")
 def index() -> None:
     """The package index, or uv's cache; a test that needs it is skipped where neither has the packages."""
     try:
-        check_packages(_plan(*(_locked(name).requirement for name in _SMALL)))
+        check_packages(plan_of(*(locked(name).requirement for name in SMALL)))
     except (MissingPackagesError, UvError) as error:
         pytest.skip(f"neither the package index nor uv's cache has two small packages: {error}")
 
@@ -57,100 +41,19 @@ def index() -> None:
 def built(index: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache with one environment, to be read."""
     cache = tmp_path_factory.mktemp("environments")
-    rebuild_environment(_plan(), cache)
+    rebuild_environment(plan_of(), cache)
     return cache
 
 
-def _recorded() -> dict[str, str]:
-    return {name: _locked(name).version for name in _SMALL}
-
-
-@pytest.fixture
-def write_lock(tmp_path: Path) -> Callable[[str], Path]:
-    def write(text: str) -> Path:
-        path = tmp_path / "uv.lock"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
-
-
-_ENTRY: Final = '[[package]]\nname = "{}"\nversion = "1.0"\nsource = {{ {} }}\nwheels = [{{ hash = "sha256:ab" }}]\n'
-
-
-def test_what_is_installed_and_locked_is_required_with_its_digests() -> None:
-    plan = plan_environment(_PYTHON, _recorded(), ROOT / "uv.lock")
-    assert plan == EnvironmentPlan(_PYTHON, tuple(_locked(name).requirement for name in _SMALL), (), (), ())
-    assert plan.required == _recorded()
-
-
-def test_another_version_than_the_locked_one_is_required_without_digests() -> None:
-    plan = plan_environment(
-        _PYTHON, {"iniconfig": "1.1.1", "platformdirs": _locked("platformdirs").version}, ROOT / "uv.lock"
-    )
-    assert plan.other == ("iniconfig==1.1.1",)
-    assert plan.locked == (_locked("platformdirs").requirement,)
-    assert plan.required["iniconfig"] == "1.1.1"
-
-
-def test_what_no_lock_names_is_a_tool_beside_a_lock_and_required_without_one() -> None:
-    installed = {"some-tool": "1.0"}
-    assert plan_environment(_PYTHON, installed, ROOT / "uv.lock").tools == ("some-tool==1.0",)
-    without = plan_environment(_PYTHON, installed, None)
-    assert (without.other, without.tools) == (("some-tool==1.0",), ())
-
-
-def test_what_the_snapshot_holds_is_not_installed() -> None:
-    installed = {"ctr-pipeline": "0.0.1", "carried": "2.0"}
-    for lock in (ROOT / "uv.lock", None):
-        plan = plan_environment(_PYTHON, installed, lock, carried=["ctr-pipeline", "carried"])
-        assert (plan.locked, plan.other, plan.tools) == ((), (), ())
-    assert plan_environment(_PYTHON, {"ctr-pipeline": "9"}, ROOT / "uv.lock").tools == ()
-
-
-def test_indexes_that_are_needed_are_named_and_the_public_one_goes_without_saying(
-    write_lock: Callable[[str], Path],
-) -> None:
-    places = {
-        "own": 'registry = "http://127.0.0.1:9/own"', "unused": 'registry = "http://127.0.0.1:9/other"',
-        "public": 'registry = "https://pypi.org/simple"', "from-git": 'git = "https://git.test/x?rev=main#abcd"',
-        "from-url": 'url = "https://files.test/x.whl"', "beside": 'path = "beside"',
-    }  # fmt: skip
-    lock = write_lock("".join(_ENTRY.format(name, place) for name, place in places.items()))
-    installed = dict.fromkeys(set(places) - {"unused"}, "1.0")
-    plan = plan_environment(_PYTHON, installed, lock)
-    assert plan.indexes == ("http://127.0.0.1:9/own",)
-    assert plan.locked == ("own==1.0 --hash=sha256:ab", "public==1.0 --hash=sha256:ab")
-    assert plan.other == (
-        "from-git @ git+https://git.test/x@abcd --hash=sha256:ab",
-        "from-url @ https://files.test/x.whl --hash=sha256:ab",
-    )
-    assert plan.required == {"own": "1.0", "public": "1.0"}
-
-
-def test_a_broken_lock_is_refused(write_lock: Callable[[str], Path]) -> None:
-    with pytest.raises(InputError, match=r"^lock file .* cannot be read"):
-        plan_environment(_PYTHON, {}, write_lock("[["))
-
-
-def test_every_part_of_a_plan_counts_in_its_key() -> None:
-    plans = [
-        _plan(), _plan(python_version="3.12.0"), _plan("a==1"), _plan(other=("a==1",)), _plan(tools=("a==1",)),
-        _plan(indexes=("http://127.0.0.1:9",)),
-    ]  # fmt: skip
-    assert len({plan.key for plan in plans}) == len(plans)
-    assert _plan().key == _plan().key
-
-
 def test_an_environment_holds_what_was_planned_and_nothing_else(built: Path) -> None:
-    found = find_environment(_plan(), built)
+    found = find_environment(plan_of(), built)
     assert found is not None
-    assert found.packages == {"iniconfig": _locked("iniconfig").version}
+    assert found.packages == {"iniconfig": locked("iniconfig").version}
     said = subprocess.run(
         [found.python, "-I", "-c", "import iniconfig, platform; print(iniconfig.__file__, platform.python_version())"],
         check=True, capture_output=True, text=True,
     ).stdout.split()  # fmt: skip
-    assert said == [str(found.site_packages / "iniconfig" / "__init__.py"), _PYTHON]
+    assert said == [str(found.site_packages / "iniconfig" / "__init__.py"), PYTHON]
 
 
 def test_an_environment_is_built_once(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +61,7 @@ def test_an_environment_is_built_once(built: Path, monkeypatch: pytest.MonkeyPat
         raise AssertionError("it was built again")
 
     monkeypatch.setattr(rebuilt_environment, "_build", unwanted)
-    assert rebuild_environment(_plan(), built) == find_environment(_plan(), built)
+    assert rebuild_environment(plan_of(), built) == find_environment(plan_of(), built)
 
 
 def test_checking_installs_nothing(index: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +74,7 @@ def test_checking_installs_nothing(index: None, monkeypatch: pytest.MonkeyPatch)
         return told
 
     monkeypatch.setattr(rebuilt_environment, "run_uv", noted)
-    check_packages(_plan())
+    check_packages(plan_of())
     assert [arguments[:2] for arguments in asked] == [("venv", "--python"), ("pip", "install")]
     assert "--dry-run" in asked[1]
 
@@ -179,7 +82,7 @@ def test_checking_installs_nothing(index: None, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.usefixtures("index")
 def test_every_package_that_is_gone_is_named() -> None:
     gone = f"iniconfig==0.0.999 --hash=sha256:{'0' * 64}", "platformdirs==0.0.998", _GONE
-    plan = _plan(gone[0], _locked("platformdirs").requirement, other=gone[1:])
+    plan = plan_of(gone[0], locked("platformdirs").requirement, other=gone[1:])
     told = (
         r"^packages of the recorded environment cannot be installed: iniconfig==0\.0\.999, platformdirs==0\.0\.998, "
         r"no-such-package-anywhere-1==1\.0; give an index that has them \(UV_DEFAULT_INDEX\), or use the current "
@@ -192,8 +95,8 @@ def test_every_package_that_is_gone_is_named() -> None:
 
 @pytest.mark.usefixtures("index")
 def test_a_file_that_is_not_the_locked_one_is_refused_and_named(tmp_path: Path) -> None:
-    wrong = f"iniconfig=={_locked('iniconfig').version} --hash=sha256:{'0' * 64}"
-    plan = _plan(wrong, _locked("platformdirs").requirement)
+    wrong = f"iniconfig=={locked('iniconfig').version} --hash=sha256:{'0' * 64}"
+    plan = plan_of(wrong, locked("platformdirs").requirement)
     told = r"installed: iniconfig==\S+ \(the index has another file than the lock: hash mismatch\); give an index"
     with pytest.raises(MissingPackagesError, match=told):
         rebuild_environment(plan, tmp_path)
@@ -204,24 +107,24 @@ def test_a_file_that_is_not_the_locked_one_is_refused_and_named(tmp_path: Path) 
 def test_a_repository_that_is_gone_is_named(tmp_path: Path) -> None:
     gone = f"from-git @ git+file://{tmp_path / 'gone'}@abcd"
     with pytest.raises(MissingPackagesError, match=r"cannot be installed: from-git @ git\+file://.*gone@abcd; give"):
-        check_packages(_plan(other=(gone,)))
+        check_packages(plan_of(other=(gone,)))
 
 
 def test_an_index_that_does_not_answer_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     with pytest.raises(MissingPackagesError, match=r"cannot be installed: .*127\.0\.0\.1:9.*; give an index") as caught:
-        check_packages(_plan(indexes=("http://127.0.0.1:9/simple",)))
+        check_packages(plan_of(indexes=("http://127.0.0.1:9/simple",)))
     assert caught.value.names == ()
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("index")
 def test_tools_that_cannot_be_had_are_named_and_the_others_installed(tmp_path: Path) -> None:
-    tools = (_GONE, f"platformdirs=={_locked('platformdirs').version}", "iniconfig-of-nobody==3")
-    found = rebuild_environment(_plan(tools=tools), tmp_path)
+    tools = (_GONE, f"platformdirs=={locked('platformdirs').version}", "iniconfig-of-nobody==3")
+    found = rebuild_environment(plan_of(tools=tools), tmp_path)
     assert found.missing_tools == (tools[0], tools[2])
-    assert found.packages == _recorded()
-    again = find_environment(_plan(tools=tools), tmp_path)
+    assert found.packages == recorded()
+    again = find_environment(plan_of(tools=tools), tmp_path)
     assert again == found
 
 
@@ -236,12 +139,12 @@ def test_tools_are_all_given_up_where_the_index_does_not_say_which(
         return run_uv(arguments, cwd=cwd)
 
     monkeypatch.setattr(rebuilt_environment, "run_uv", fail)
-    found = rebuild_environment(_plan(tools=("a-tool==1", "b-tool==2")), tmp_path)
+    found = rebuild_environment(plan_of(tools=("a-tool==1", "b-tool==2")), tmp_path)
     assert found.missing_tools == ("a-tool==1", "b-tool==2")
 
 
 def test_a_python_that_is_nowhere_is_told(tmp_path: Path) -> None:
-    plan = _plan(python_version="3.11.99")
+    plan = plan_of(python_version="3.11.99")
     told = r"^Python 3\.11\.99 is not on this machine and cannot be fetched: install it, or use .* --use-current-env"
     with pytest.raises(MissingPythonError, match=told):
         rebuild_environment(plan, tmp_path)
@@ -257,7 +160,7 @@ def test_a_python_of_which_uv_has_never_heard_is_nowhere(version: str) -> None:
 
 def test_this_python_is_found_without_uv(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rebuilt_environment, "run_uv", None)
-    assert has_python(_PYTHON)
+    assert has_python(PYTHON)
 
 
 @pytest.mark.parametrize("here", [True, False], ids=["on this machine", "to be fetched"])
@@ -279,22 +182,22 @@ def test_without_uv_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("tracking.uv.find_uv", lambda: None)
     told = r"^uv venv --python failed: uv is not installed on this machine; install uv"
     with pytest.raises(UvError, match=told):
-        rebuild_environment(_plan(), tmp_path)
+        rebuild_environment(plan_of(), tmp_path)
     with pytest.raises(UvError, match=told):
-        check_packages(_plan())
+        check_packages(plan_of())
     with pytest.raises(UvError, match=r"^uv python list failed: uv is not installed"):
         has_python("3.11.9")
 
 
 @pytest.mark.usefixtures("index")
 def test_a_half_built_folder_is_begun_anew(tmp_path: Path) -> None:
-    half = tmp_path / _plan().key[:32]
+    half = tmp_path / plan_of().key[:32]
     (half / "venv" / "bin").mkdir(parents=True)
     (half / "venv" / "bin" / "python").write_text("half", encoding="utf-8")
-    assert find_environment(_plan(), tmp_path) is None
-    found = rebuild_environment(_plan(), tmp_path)
+    assert find_environment(plan_of(), tmp_path) is None
+    found = rebuild_environment(plan_of(), tmp_path)
     assert found.folder == half / "venv"
-    assert found.packages == {"iniconfig": _locked("iniconfig").version}
+    assert found.packages == {"iniconfig": locked("iniconfig").version}
 
 
 @pytest.mark.parametrize(
@@ -302,11 +205,11 @@ def test_a_half_built_folder_is_begun_anew(tmp_path: Path) -> None:
 )
 @pytest.mark.usefixtures("index")
 def test_an_environment_that_was_harmed_is_built_anew(tmp_path: Path, harm: str) -> None:
-    plan = _plan()
+    plan = plan_of()
     found = rebuild_environment(plan, tmp_path)
     _harm(found, harm)
     assert find_environment(plan, tmp_path) is None
-    assert rebuild_environment(plan, tmp_path).packages == {"iniconfig": _locked("iniconfig").version}
+    assert rebuild_environment(plan, tmp_path).packages == {"iniconfig": locked("iniconfig").version}
     assert find_environment(plan, tmp_path) is not None
 
 
@@ -326,7 +229,7 @@ def _harm(found: RebuiltEnvironment, harm: str) -> None:
         case "other stamp":
             stamp.write_text(json.dumps({**values, "key": "0" * 64}), encoding="utf-8")
         case "newer stamp":
-            stamp.write_text(json.dumps({**values, "format": 2}), encoding="utf-8")
+            stamp.write_text(json.dumps({**values, "format": FORMAT + 1}), encoding="utf-8")
         case _:
             stamp.write_text("{", encoding="utf-8")
 
@@ -335,8 +238,8 @@ def test_what_was_installed_is_looked_at_before_it_counts_as_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rebuilt_environment, "_pip", lambda *_: None)
-    plan = _plan()
-    told = rf"^the rebuilt environment .* lacks iniconfig=={_locked('iniconfig').version}; delete it and try again\.$"
+    plan = plan_of()
+    told = rf"^the rebuilt environment .* lacks iniconfig=={locked('iniconfig').version}; delete it and try again\.$"
     with pytest.raises(TrackingError, match=told):
         rebuild_environment(plan, tmp_path)
     assert find_environment(plan, tmp_path) is None
@@ -346,6 +249,7 @@ _BUILDER: Final = """
 import sys
 from pathlib import Path
 from tracking import rebuilt_environment as rebuilt
+from tracking.environment_plan import EnvironmentPlan
 
 build = rebuilt._build
 def noted(plan, folder):
@@ -355,14 +259,14 @@ def noted(plan, folder):
 rebuilt._build = noted
 print("ready", flush=True)
 sys.stdin.read()
-plan = rebuilt.EnvironmentPlan(sys.argv[2], (sys.argv[3],), (), (), ())
+plan = EnvironmentPlan(sys.argv[2], (sys.argv[3],), (), (), ())
 print(*sorted(rebuilt.rebuild_environment(plan, Path(sys.argv[1])).packages))
 """
 
 
 @pytest.mark.usefixtures("index")
 def test_of_several_builders_one_works_and_the_others_wait(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _BUILDER, str(tmp_path), _PYTHON, _locked("iniconfig").requirement]
+    command = [sys.executable, "-c", _BUILDER, str(tmp_path), PYTHON, locked("iniconfig").requirement]
     builders = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)
     ]
