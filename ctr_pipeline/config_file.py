@@ -225,12 +225,19 @@ def _validated(values: Mapping[str, Any], origins: Mapping[str, str], last_file:
     try:
         return Settings.from_json(json.dumps(values, allow_nan=False))
     except ValidationError as error:
-        raise InputError(_explained(error.errors(include_url=False)[0], origins, last_file)) from error
+        raise InputError(explained(error.errors(include_url=False)[0], origins, last_file)) from error
     except (TypeError, ValueError) as error:
         raise InputError(f"{last_file}: {error}; write text and finite numbers, and null for no bound") from error
 
 
-def _explained(problem: ErrorDetails, origins: Mapping[str, str], last_file: str) -> str:
+def explained(problem: ErrorDetails, origins: Mapping[str, str], last_file: str) -> str:
+    """Return a broken rule in one line.
+
+    Args:
+        problem: as pydantic tells it.
+        origins: where values come from, by dotted key.
+        last_file: where all others come from.
+    """
     parts = [str(part) for part in problem["loc"]]
     # pydantic adds what it tried: the member of a union, the key of a mapping.
     parts = parts[:-1] if parts and parts[-1] in _NO_KEYS else parts

@@ -76,6 +76,8 @@ def reproduce(
         found = redo(request, place, bars, interrupt)
     if found.judgement is not None:
         show_judgement(found.judgement, as_json=as_json)
+        if found.page is not None:
+            console().print(f"the verdict's page: {found.page}", soft_wrap=True)
     elif as_json:
         print_json(found.plan_record())
     else:

@@ -21,6 +21,8 @@ _SHOWN_PACKAGES: Final = 20
 # Of packages that only one of the runs had: they are mostly tools of a machine.
 _SHOWN_OF_ONE_SIDE: Final = 8
 _NONE: Final = "(none)"
+# Names listed of what is there many times.
+_MOST_NAMED: Final = 3
 
 
 def identity_differences(before: Identity, after: Identity) -> Iterator[Difference]:
@@ -67,7 +69,9 @@ def data_differences(
     columns = tuple(_columns(found, before, after))
     if found.same_rows:
         return (), columns
-    words = [_column_words(column) for column in columns]
+    words = list(_words_of(columns))
+    if found.files_added and not (found.files_removed or found.files_changed):
+        words = [f"files added: {', '.join(found.files_added[:_MOST_NAMED])}; the rows of the others are unchanged"]
     if found.n_rows_before != found.n_rows_after:
         words.insert(0, f"{found.n_rows_before:,} -> {found.n_rows_after:,} rows")
     return (Difference("data", "; ".join(words) or "the rows differ"),), columns
@@ -164,6 +168,16 @@ def _columns(found: ManifestDiff, before: DatasetManifest, after: DatasetManifes
         yield ColumnDifference(name, "values", old[name].digest, new[name].digest)
     if found.association_changed:
         yield ColumnDifference("(all)", "association", before.digest[:32], after.digest[:32])
+
+
+def _words_of(columns: Sequence[ColumnDifference]) -> Iterator[str]:
+    """Yield what differs in words; many columns with other values are counted, not listed."""
+    valued = [column.column for column in columns if column.change == "values"]
+    if len(valued) > _MOST_NAMED:
+        yield f"{len(valued)} columns hold other values, among them {', '.join(valued[:_MOST_NAMED])}"
+    for column in columns:
+        if column.change != "values" or len(valued) <= _MOST_NAMED:
+            yield _column_words(column)
 
 
 def _column_words(column: ColumnDifference) -> str:

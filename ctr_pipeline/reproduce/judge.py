@@ -72,7 +72,7 @@ def decide(evidence: Evidence) -> Finding:
     if evidence.new_data:
         return Finding(Verdict.NEW_DATA, first, went_in, f"run on other data: {went_in or 'see the layers'}")
     if first is None:
-        return _of_equal_outputs(layers, went_in, evidence.circumstances)
+        return _of_equal_outputs(evidence, went_in)
     cause = _cause(first, evidence)
     if evidence.rounded and all(layer.name in ROUNDED for layer in layers if _differs(layer)):
         reason = f"the margins are the same bits; {first} differ in the last digits of log and exp: {cause}"
@@ -80,14 +80,16 @@ def decide(evidence: Evidence) -> Finding:
     if evidence.inside_band:
         reason = f"{first} is the first layer that differs ({cause}), and every difference is inside the noise band"
         return Finding(Verdict.EQUIVALENT, first, cause, reason)
-    return Finding(Verdict.DIVERGED, first, cause, f"{first} is the first layer that differs: {cause}")
+    reason = f"{first} is the first layer that differs: {cause}{_equal_after(first, layers)}"
+    return Finding(Verdict.DIVERGED, first, cause, reason)
 
 
-def _of_equal_outputs(layers: Sequence[Layer], went_in: str, circumstances: Sequence[Circumstance]) -> Finding:
+def _of_equal_outputs(evidence: Evidence, went_in: str) -> Finding:
+    layers = evidence.layers
     if not any(layer.part == "output" for layer in layers):
         return Finding(Verdict.DIVERGED, None, went_in or None, "no output is known, so nothing is proven")
-    if all(layer.is_equal for layer in layers):
-        packages = [item for item in circumstances if item.name.startswith(_PACKAGE)]
+    if evidence.same_recipe and all(layer.is_equal for layer in layers):
+        packages = [item for item in evidence.circumstances if item.name.startswith(_PACKAGE)]
         beside = f"; packages that do not decide differ: {_told(packages, _MOST_PACKAGES)}" if packages else ""
         return Finding(Verdict.IDENTICAL, None, None, f"what went in and all that came out are the same{beside}")
     cause = went_in or "the identity differs; see the layers"
@@ -118,6 +120,15 @@ def _equal_before(first: str, layers: Sequence[Layer]) -> str:
     outputs = [layer.name for layer in layers if layer.part == "output"]
     before = outputs[: outputs.index(first)] if first in outputs else []
     return f" ({', '.join(before)} identical)" if before else ""
+
+
+def _equal_after(first: str, layers: Sequence[Layer]) -> str:
+    """Return in words that the model and what it predicts are the same, where only its rows are not."""
+    after = {
+        layer.name: layer.is_equal for layer in layers if layer.part == "output" and not layer.name.startswith("split")
+    }
+    is_same = first.startswith("split") and bool(after) and all(after.values())
+    return "; the model, its predictions and metrics are equal nevertheless" if is_same else ""
 
 
 def _place(layer: str, movers: Sequence[str]) -> int:

@@ -7,6 +7,8 @@ from ctr_pipeline.reproduce.verdict import Layer
 from tracking.recipe import Identity, Recipe
 
 MARGINS: Final = "margins"
+# The note of a layer that a frozen model leaves without use.
+UNUSED: Final = "not used: frozen"
 # Made of the margins with log and exp, whose last bits differ between processors.
 ROUNDED: Final = ("predictions", "metrics")
 _OUTPUTS: Final = (
@@ -57,5 +59,9 @@ def layers_of(before: Recipe, after: Recipe, missing: str = "") -> tuple[Layer, 
 
 
 def first_divergence(layers: tuple[Layer, ...]) -> str | None:
-    """Return the first output layer that is not the same; None where all are."""
-    return next((layer.name for layer in layers if layer.part == "output" and not layer.is_equal), None)
+    """Return the first output layer that is not the same; None where all are.
+
+    A layer that a frozen model leaves without use is none of them.
+    """
+    used = (layer for layer in layers if layer.part == "output" and layer.note != UNUSED)
+    return next((layer.name for layer in used if not layer.is_equal), None)

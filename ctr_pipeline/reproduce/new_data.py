@@ -12,6 +12,7 @@ from ctr_pipeline.data.digest_cache import DigestCache
 from ctr_pipeline.data.formats import DataFormat
 from ctr_pipeline.data.pin import pin, resolve
 from ctr_pipeline.data.source import Source
+from ctr_pipeline.reproduce.layers import UNUSED
 from ctr_pipeline.reproduce.original import Original
 from ctr_pipeline.reproduce.pinned_data import FoundData, stores
 from ctr_pipeline.reproduce.plan import Plan
@@ -92,7 +93,7 @@ def marked_frozen(layer: Layer) -> Layer:
     """Return a layer of a run with a frozen model, with a note where the run did not make it."""
     if layer.name in FROZEN:
         return replace(layer, note="frozen: the original's")
-    return replace(layer, note="not used: frozen") if layer.name in NOT_USED else layer
+    return replace(layer, note=UNUSED) if layer.name in NOT_USED else layer
 
 
 def on_other_data(settings: Mapping[str, Any], uri: str, overrides: Sequence[str]) -> dict[str, Any]:

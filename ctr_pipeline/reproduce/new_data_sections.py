@@ -23,7 +23,7 @@ def new_data_sections(judgement: Judgement) -> tuple[Section, ...]:
         Section(
             "Data drift",
             tuple(_drift(judgement.drift)),
-            aside="How the values of the label and of each feature moved from the original's data to the new.",
+            aside="How the label and the columns of the features moved from the original's data to the new.",
         ),
     )
 

@@ -10,7 +10,7 @@ from ctr_pipeline.reproduce.environment import StepEnvironment, current_environm
 from ctr_pipeline.reproduce.original import SOURCE, Original
 from ctr_pipeline.reproduce.pinned_data import FoundData, look_up_data
 from ctr_pipeline.reproduce.request import Request
-from ctr_pipeline.reproduce.settings import current_settings, laid_over, look_up_settings
+from ctr_pipeline.reproduce.settings import current_settings, laid_over, look_up_settings, require_valid
 from ctr_pipeline.reproduce.verdict import Ingredient
 from ctr_pipeline.workflows.provenance import find_tree, own_modules
 from tracking.environment import gpu_models
@@ -64,6 +64,8 @@ def make_plan(original: Original, recipe: Recipe, request: Request, scratch: Pat
     if request.current_settings is not None:
         recorded, settings_found = current_settings(request.current_settings, recipe)
     settings = laid_over(recorded, request.overrides) if recorded is not None else None
+    if recorded is not None and settings is not None and request.overrides:
+        require_valid(recorded, settings)
     code, code_found = _code(original, recipe, request, recorded or {}, scratch)
     look_up = current_environment if request.use_current_env else look_up_environment
     environment, environment_found = look_up(original, recipe)

@@ -27,7 +27,16 @@ from ctr_pipeline.steps.job import FILES_FOLDER, MANIFEST_FILE
 from ctr_pipeline.workflows.driver import Course, DrivenRun, Driver, Watcher, drive
 from ctr_pipeline.workflows.execution import Execution, ExecutionFolder, Home, Process
 from ctr_pipeline.workflows.preparation import DATA_FOLDER, PreparedRun, new_execution_id
-from ctr_pipeline.workflows.provenance import LOCK_FILE, PATCH_FILE, Provenance, capture, find_tree, run_tags
+from ctr_pipeline.workflows.provenance import (
+    LOCK_FILE,
+    PATCH_FILE,
+    Provenance,
+    capture,
+    code_history,
+    find_tree,
+    machine_facts,
+    run_tags,
+)
 from ctr_pipeline.workflows.tracker import open_tracker, shown_uri
 from tracking.aside import replace_whole
 from tracking.environment import capture_environment
@@ -186,15 +195,9 @@ def _circumstances(plan: Plan, materials: Materials, current: Provenance | None,
     data = materials.data
     times = data.manifest.time_range
     return replace(
-        _of_code(plan.recipe.circumstances, current),
-        argv=now.argv,
-        host=now.host,
-        cpu=now.cpu,
-        n_cores=now.n_cores,
-        gpus=now.gpus,
-        platform=now.platform,
-        timezone=now.timezone,
-        variables=now.variables,
+        plan.recipe.circumstances,
+        **(code_history(current) if current else {}),
+        **machine_facts(now),
         packages={package.name: package.version for package in materials.interpreter.packages},
         package_origins={p.name: p.origin for p in materials.interpreter.packages if p.origin},
         file_digests={file.path: file.sha256 for file in data.manifest.files},
@@ -202,24 +205,7 @@ def _circumstances(plan: Plan, materials: Materials, current: Provenance | None,
         pinned_uri=data.pinned_uri,
         s3_versions={file.uri: file.s3_version_id for file in data.manifest.files if file.uri and file.s3_version_id},
         time_range=(utc_text(times.start_us), utc_text(times.end_us)) if times else (),
-        user=now.user,
         started_utc=datetime.fromtimestamp(started_ms / 1000, UTC).isoformat(),
-    )
-
-
-def _of_code(recorded: Circumstances, current: Provenance | None) -> Circumstances:
-    if current is None:
-        return recorded
-    git = current.git
-    return replace(
-        recorded,
-        commit=git.commit if git else None,
-        branch=git.branch if git else None,
-        remote=git.remote if git else None,
-        pushed=git.pushed if git else False,
-        dirty=git.dirty if git else False,
-        submodules={module.path: module.commit for module in git.submodules} if git else {},
-        snapshot_digest=current.snapshot.digest,
     )
 
 

@@ -7,8 +7,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from ctr_pipeline.config import Settings
-from ctr_pipeline.config_file import parse_override
+from ctr_pipeline.config_file import explained, parse_override
 from ctr_pipeline.reproduce.original import Original
 from ctr_pipeline.reproduce.verdict import Difference, Ingredient
 from ctr_pipeline.workflows.execution import SETTINGS_FILE
@@ -68,6 +70,26 @@ def laid_over(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict[str
             raise InputError(f"--set {override}: the run's settings have no key {key}{nearest}")
         place[last] = json.loads(json.dumps(value, default=_as_text))
     return changed
+
+
+def require_valid(recorded: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Check deviations before anything runs, where today's version knows the run's settings at all.
+
+    Args:
+        recorded: the run's own settings.
+        settings: the same with deviations.
+
+    Raises:
+        InputError: a value breaks its rule.
+    """
+    try:
+        Settings.from_json(json.dumps(recorded))
+    except ValidationError:
+        return  # of another version: its own steps judge
+    try:
+        Settings.from_json(json.dumps(settings))
+    except ValidationError as error:
+        raise InputError(explained(error.errors(include_url=False)[0], {}, "--set")) from error
 
 
 def setting_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Difference, ...]:

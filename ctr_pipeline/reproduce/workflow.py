@@ -27,6 +27,8 @@ from ctr_pipeline.reproduce.telling import tell_both
 from ctr_pipeline.reproduce.verdict import Ingredient, Judgement, Verdict
 from ctr_pipeline.workflows.driver import Watcher
 from ctr_pipeline.workflows.place import Place
+from ctr_pipeline.workflows.verdict_log import PAGE_FILE
+from tracking.aside import StoreError
 from tracking.environment_proof import DamagedPackageError
 from tracking.errors import InputError, ProblemError
 from tracking.plain import plain
@@ -55,6 +57,7 @@ class Reproduction:
         grade_missing: in words, what keeps it from an A.
         ingredients: all that was looked up.
         unlogged: why the tracker does not have all of it; None where it has.
+        page: the verdict's page; None where nothing ran.
     """
 
     judgement: Judgement | None
@@ -63,6 +66,7 @@ class Reproduction:
     grade_missing: tuple[str, ...]
     ingredients: tuple[Ingredient, ...]
     unlogged: ProblemError | None = None
+    page: Path | None = None
 
     @property
     def exit_code(self) -> int:
@@ -100,7 +104,17 @@ def reproduce(
         StoreError: the new run's own files could not be written.
         KeyboardInterrupt: it was interrupted; the new run is marked KILLED.
     """
-    interrupt = interrupt or Interrupt()
+    try:
+        return _reproduced(request, place, watcher, interrupt or Interrupt())
+    except OSError as error:
+        named = f" {error.filename}" if error.filename else ""
+        raise StoreError(
+            f"the reproduction's files{named} cannot be read or written: {error.strerror or error}; free some space in "
+            f"{place.home.path} and in the folder of temporary files, or mend their rights, then try again"
+        ) from error
+
+
+def _reproduced(request: Request, place: Place, watcher: ReproductionWatcher, interrupt: Interrupt) -> Reproduction:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_SCRATCH)))
         watcher.doing("looking everything up")
@@ -121,7 +135,7 @@ def reproduce(
         watcher.doing("comparing")
         judgement = _unless_contradicted(compare(plan, materials, driven, scratch), original)
         unlogged = tell_both(judgement, original, driven)
-        return _told(plan, judgement, unlogged)
+        return replace(_told(plan, judgement, unlogged), page=driven.folder.path / PAGE_FILE)
 
 
 def _unless_contradicted(judgement: Judgement, original: Original) -> Judgement:

@@ -164,24 +164,10 @@ def circumstances_of(
     loaded: LoadedSettings, provenance: Provenance, manifest: DatasetManifest, pinned_uri: str, started_utc: str
 ) -> Circumstances:
     """Return what surrounds the run."""
-    environment, git = provenance.environment, provenance.git
-    time_range = manifest.time_range
+    environment, time_range = provenance.environment, manifest.time_range
     return Circumstances(
-        commit=git.commit if git else None,
-        branch=git.branch if git else None,
-        remote=git.remote if git else None,
-        pushed=git.pushed if git else False,
-        dirty=git.dirty if git else False,
-        submodules={module.path: module.commit for module in git.submodules} if git else {},
-        snapshot_digest=provenance.snapshot.digest,
-        argv=redact(environment.argv),
-        host=environment.host,
-        cpu=environment.cpu,
-        n_cores=environment.n_cores,
-        gpus=environment.gpus,
-        platform=environment.platform,
-        timezone=environment.timezone,
-        variables=environment.variables,
+        **code_history(provenance),
+        **machine_facts(environment),
         config_variables=_recorded_variables(loaded),
         packages={package.name: package.version for package in environment.packages},
         package_origins={package.name: package.origin for package in environment.packages if package.origin},
@@ -191,9 +177,37 @@ def circumstances_of(
         pinned_uri=pinned_uri,
         s3_versions={file.uri: file.s3_version_id for file in manifest.files if file.uri and file.s3_version_id},
         time_range=(utc_text(time_range.start_us), utc_text(time_range.end_us)) if time_range else (),
-        user=environment.user,
         started_utc=started_utc,
     )
+
+
+def code_history(provenance: Provenance) -> dict[str, Any]:
+    """Return where a run's code stood, as fields of `Circumstances`."""
+    git = provenance.git
+    return {
+        "commit": git.commit if git else None,
+        "branch": git.branch if git else None,
+        "remote": git.remote if git else None,
+        "pushed": git.pushed if git else False,
+        "dirty": git.dirty if git else False,
+        "submodules": {module.path: module.commit for module in git.submodules} if git else {},
+        "snapshot_digest": provenance.snapshot.digest,
+    }
+
+
+def machine_facts(environment: Environment) -> dict[str, Any]:
+    """Return on what machine, by whom and with which command a run was made, as fields of `Circumstances`."""
+    return {
+        "argv": redact(environment.argv),
+        "host": environment.host,
+        "cpu": environment.cpu,
+        "n_cores": environment.n_cores,
+        "gpus": environment.gpus,
+        "platform": environment.platform,
+        "timezone": environment.timezone,
+        "variables": environment.variables,
+        "user": environment.user,
+    }
 
 
 def run_tags(provenance: Provenance, manifest: DatasetManifest, recipe_digest: str) -> dict[str, str]:
