@@ -92,7 +92,9 @@ def _restored(restored: RestoredSource, settings: Mapping[str, Any], archive: Pa
     tree = tree.started_in(roots[0]) if roots else tree
     files = _files(tree, settings, [str(folder) for folder in roots])
     implied = tuple(root / folder for folder in import_roots(tree, files))
-    return StepCode(roots, files, archive, proves_roots=implied == roots)
+    # Where the tree holds our packages too, and equal ones from elsewhere ran, those lie in the other part, behind it.
+    behind = (root / PARTS[1],)
+    return StepCode(roots, files, archive, proves_roots=roots in {implied, implied + behind})
 
 
 def _files(tree: SourceTree, settings: Mapping[str, Any], path: Sequence[str] | None) -> tuple[CodeFile, ...]:
