@@ -106,9 +106,7 @@ def test_a_file_that_is_not_the_locked_one_is_refused_and_named(tmp_path: Path) 
 @pytest.mark.usefixtures("index")
 def test_a_repository_that_is_gone_is_named(tmp_path: Path) -> None:
     gone = f"from-git @ git+file://{tmp_path / 'gone'}@abcd"
-    with pytest.raises(
-        MissingPackagesError, match=r"cannot be installed: .*from-git @ .*gone@abcd.*; give"
-    ):
+    with pytest.raises(MissingPackagesError, match=r"cannot be installed: .*from-git @ .*gone@abcd.*; give"):
         check_packages(plan_of(other=(gone,)))
 
 
