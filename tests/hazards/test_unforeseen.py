@@ -31,7 +31,7 @@ def test_a_library_that_was_edited_in_place_never_passes_for_the_recorded_one(
     found = bench.reproduce()
     # It is not what was built, so it is built anew, and then the run is what it was.
     assert found.verdict is Verdict.IDENTICAL
-    # Other tests may have built environments of other locks beside it: nobody has asked for those, so they stay as edited.
+    # Other tests may have built environments of other locks beside it: nobody asked for those, so they stay as edited.
     rebuilt = [compute for compute in computes if "multiply(y, -1.5)" not in compute.read_text(encoding="utf-8")]
     assert len(rebuilt) == 1
 
